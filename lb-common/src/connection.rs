@@ -1,0 +1,170 @@
+//! A connection: one slot of the connection table.
+
+use crate::address::Address;
+use bytemuck::{Pod, Zeroable};
+
+/// Everything a packet of either direction needs. Two cache lines: what identifies the connection,
+/// and what forwarding it needs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Connection {
+    /// The client's address.
+    pub client: Address,
+    /// The service's address, as the client wrote it.
+    pub service: Address,
+    /// The backend's address.
+    pub backend: Address,
+    /// The client's port, network order.
+    pub client_port: u16,
+    /// The service's port, network order.
+    pub service_port: u16,
+    /// The backend's port, network order.
+    pub backend_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// [`flags`]; the lowest two bits are the [`crate::backend::method`].
+    pub flags: u8,
+    /// Bits 0..8 the [`State`], 8..64 how often the slot has been used. Changed by
+    /// compare-and-exchange, so that of two CPUs one wins and counts.
+    pub word: u64,
+
+    /// Next hop towards the backend.
+    pub to_backend: NextHop,
+    /// Next hop towards the client.
+    pub to_client: NextHop,
+    /// Index of the backend.
+    pub backend_index: u32,
+    /// Tick at which it ends, unless a packet comes first.
+    pub expires: u32,
+    /// Slot of the persistence template that controls it, from 1; 0 is none.
+    pub template: u32,
+    /// Connections that a template controls; atomic.
+    pub controlled: u32,
+}
+
+const _: () = assert!(size_of::<Connection>() == 128);
+
+impl Connection {
+    /// Its state.
+    #[inline(always)]
+    pub const fn state(&self) -> u8 {
+        self.word as u8
+    }
+}
+
+/// A word of the same use of the slot, with another state.
+#[inline(always)]
+pub const fn with_state(word: u64, state: u8) -> u64 {
+    word & !0xff | state as u64
+}
+
+/// A word of the next use of the slot.
+#[inline(always)]
+pub const fn next_use(word: u64, state: u8) -> u64 {
+    (word & !0xff).wrapping_add(0x100) | state as u64
+}
+
+/// Flags of a connection.
+pub mod flags {
+    /// The bits that hold the forwarding method.
+    pub const METHOD: u8 = 0b11;
+    /// A persistence template, not a connection (`IP_VS_CONN_F_TEMPLATE`).
+    pub const TEMPLATE: u8 = 1 << 2;
+    /// No packet of the backend has been seen (`IP_VS_CONN_F_NOOUTPUT`).
+    pub const NO_OUTPUT: u8 = 1 << 3;
+}
+
+/// States of a connection. TCP's are numbered as IPVS numbers them.
+pub mod state {
+    /// Being made.
+    pub const NONE: u8 = 0;
+    /// `IP_VS_TCP_S_ESTABLISHED`.
+    pub const ESTABLISHED: u8 = 1;
+    /// `IP_VS_TCP_S_SYN_SENT`.
+    pub const SYN_SENT: u8 = 2;
+    /// `IP_VS_TCP_S_SYN_RECV`.
+    pub const SYN_RECV: u8 = 3;
+    /// `IP_VS_TCP_S_FIN_WAIT`.
+    pub const FIN_WAIT: u8 = 4;
+    /// `IP_VS_TCP_S_TIME_WAIT`.
+    pub const TIME_WAIT: u8 = 5;
+    /// `IP_VS_TCP_S_CLOSE`.
+    pub const CLOSE: u8 = 6;
+    /// `IP_VS_TCP_S_CLOSE_WAIT`.
+    pub const CLOSE_WAIT: u8 = 7;
+    /// `IP_VS_TCP_S_LAST_ACK`.
+    pub const LAST_ACK: u8 = 8;
+    /// `IP_VS_TCP_S_LISTEN`.
+    pub const LISTEN: u8 = 9;
+    /// `IP_VS_TCP_S_SYNACK`.
+    pub const SYNACK: u8 = 10;
+    /// Any UDP flow.
+    pub const UDP: u8 = 11;
+    /// How many states have a timeout.
+    pub const COUNT: usize = 16;
+    /// The slot is in no index any more; the sweep gives it back in its next round.
+    pub const DEAD: u8 = 0xfe;
+    /// The slot is on the free list. Also the state of a slot never used: see [`is_live`].
+    pub const FREE: u8 = 0xff;
+
+    /// The words of `ipvsadm -Lc`, by number.
+    pub const NAMES: [&str; 12] = [
+        "NONE",
+        "ESTABLISHED",
+        "SYN_SENT",
+        "SYN_RECV",
+        "FIN_WAIT",
+        "TIME_WAIT",
+        "CLOSE",
+        "CLOSE_WAIT",
+        "LAST_ACK",
+        "LISTEN",
+        "SYNACK",
+        "UDP",
+    ];
+
+    /// Whether a word belongs to a connection that packets can find. A slot never used is all
+    /// zero; a used one has counted its use in the upper bits.
+    #[inline(always)]
+    pub const fn is_live(word: u64) -> bool {
+        word > 0xff && (word as u8) < DEAD
+    }
+
+    /// Whether a state counts as an active connection (`tcp_state_active_table`).
+    #[inline(always)]
+    pub const fn is_active(state: u8) -> bool {
+        matches!(state, ESTABLISHED | SYN_SENT | SYN_RECV | SYNACK)
+    }
+}
+
+/// Where packets of one direction leave, as the kernel's routing said at `checked`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct NextHop {
+    /// Interface index; 0 when never looked up.
+    pub interface: u32,
+    /// Tick of the last look-up.
+    pub checked: u32,
+    /// MAC address of the neighbour.
+    pub destination: [u8; 6],
+    /// MAC address of the interface.
+    pub source: [u8; 6],
+    /// The route's MTU in bytes: the longest IP packet.
+    pub mtu: u16,
+    /// [`exit`]: how a packet leaves.
+    pub exit: u8,
+    /// Always 0.
+    pub reserved: u8,
+}
+
+const _: () = assert!(size_of::<NextHop>() == 24);
+
+/// How a packet leaves.
+pub mod exit {
+    /// The kernel forwards the rewritten packet.
+    pub const KERNEL: u8 = 0;
+    /// `XDP_REDIRECT` to the interface.
+    pub const REDIRECT: u8 = 1;
+    /// `XDP_TX`: the interface is the one that the packet came in by.
+    pub const TRANSMIT: u8 = 2;
+}

@@ -1,0 +1,26 @@
+//! What `load` found out about a network interface.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Capabilities of an interface, by interface index.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Device {
+    /// [`flags`].
+    pub flags: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Device>() == 8);
+
+/// Flags of a device.
+pub mod flags {
+    /// A redirect from native XDP to it arrives (its driver implements `ndo_xdp_xmit`, and, for a
+    /// veth, its peer polls).
+    pub const REDIRECT: u32 = 1;
+    /// `XDP_TX` on it arrives. Never set for a veth: its peer would need a program of its own.
+    pub const TRANSMIT: u32 = 2;
+    /// The program is attached here.
+    pub const ATTACHED: u32 = 4;
+}

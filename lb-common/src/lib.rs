@@ -1,0 +1,38 @@
+//! The ABI between the packet path and `lb-ctl`: every type that lies in a BPF map.
+//!
+//! Each type is plain old data (`bytemuck::Pod`, which refuses hidden padding), has its size
+//! asserted, and states unit and byte order per field. "Network order" means that the bytes in
+//! memory are those on the wire. A change of any layout here must raise [`LAYOUT_VERSION`].
+#![no_std]
+
+pub mod address;
+pub mod backend;
+pub mod bucket;
+pub mod cache;
+pub mod connection;
+pub mod device;
+pub mod fragment;
+pub mod limits;
+pub mod reason;
+pub mod scheduler;
+pub mod service;
+pub mod settings;
+pub mod time;
+pub mod traffic;
+
+/// Raised whenever a type in a pinned map changes; `lb-ctl upgrade` refuses maps of another one.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// IP protocol numbers that services know (IANA).
+pub mod protocol {
+    /// Transmission Control Protocol.
+    pub const TCP: u8 = 6;
+    /// User Datagram Protocol.
+    pub const UDP: u8 = 17;
+    /// Stream Control Transmission Protocol.
+    pub const SCTP: u8 = 132;
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
+}

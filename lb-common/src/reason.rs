@@ -1,0 +1,94 @@
+//! Why a packet was passed or dropped: one numbered list for the data path, the counters and the
+//! command line.
+
+macro_rules! reasons {
+    ($($name:ident $verdict:ident $words:literal,)*) => {
+        /// Why a packet went where it went.
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $(#[doc = $words] $name,)*
+        }
+
+        impl Reason {
+            /// Every reason, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The reason in words.
+            pub const fn words(self) -> &'static str {
+                match self { $(Self::$name => $words,)* }
+            }
+
+            /// What becomes of the packet.
+            #[inline(always)]
+            pub const fn verdict(self) -> Verdict {
+                match self { $(Self::$name => Verdict::$verdict,)* }
+            }
+        }
+    };
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Left to the kernel, unchanged.
+    Pass,
+    /// Rewritten, then left to the kernel, which forwards it.
+    Kernel,
+    /// Discarded.
+    Drop,
+    /// Sent out by XDP, on another interface or the same.
+    Forward,
+}
+
+/// Counters in the map of reasons: room for those to come, so that an upgrade keeps the map.
+pub const COUNTERS: usize = 64;
+
+reasons! {
+    NotIp Pass "not IP: left to the host",
+    NotBalanced Pass "no service and no connection: left to the host",
+    NoServices Pass "no service is configured: left to the host",
+    MidStream Pass "TCP without a connection and without SYN: left to the host, which answers RST",
+    PingToService Pass "ICMP to a service's address: left to the host",
+    TruncatedEthernet Pass "truncated Ethernet or VLAN header: left to the host",
+    TruncatedIp Pass "truncated or malformed IP header: left to the host",
+    TruncatedTransport Pass "truncated or malformed TCP, UDP or ICMP header: left to the host",
+    ExtensionHeaders Pass "IPv6 extension headers too long or too many to follow: left to the host",
+    FragmentUnknown Pass "fragment whose first fragment was not seen: left to the host",
+    ReplyTtlExpired Pass "reply whose TTL ends here: left to the host, which answers time exceeded",
+    ReplyTooBig Pass "reply larger than the MTU towards the client: left to the host, which answers",
+    Redirected Forward "forwarded to another interface",
+    Transmitted Forward "forwarded out of the interface it came in by",
+    KernelDevice Kernel "rewritten and left to the kernel: the interface cannot take redirected packets",
+    KernelNeighbour Kernel "rewritten and left to the kernel: the next hop's MAC address is not known yet",
+    KernelRoute Kernel "rewritten and left to the kernel: no plain route to the next hop",
+    KernelFragment Kernel "rewritten and left to the kernel: larger than the MTU and may be fragmented",
+    KernelProbe Kernel "rewritten and left to the kernel: it checks whether the next hop is still there",
+    IcmpError Forward "ICMP error about a connection, translated",
+    IcmpErrorKernel Kernel "ICMP error about a connection, translated and left to the kernel",
+    AnsweredUnreachable Forward "no backend available: answered port unreachable",
+    AnsweredTimeExceeded Forward "TTL ended here: answered time exceeded",
+    AnsweredTooBig Forward "larger than the MTU to the backend: answered fragmentation needed",
+    NoBackend Drop "no backend available",
+    BackendRemoved Drop "the connection's backend has been removed",
+    TableFull Drop "the connection table is full",
+    TtlExpired Drop "TTL ended here",
+    TooBig Drop "larger than the MTU to the backend",
+    AnswerLimited Drop "an ICMP answer was due but the limit per second was reached",
+    RewriteFailed Drop "the packet ended before a field that had to be rewritten",
+    Raced Drop "another CPU was changing the same connection",
+}
+
+const _: () = assert!(Reason::ALL.len() <= COUNTERS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_positions() {
+        for (number, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, number);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A virtual service.
+
+use crate::address::Address;
+use bytemuck::{Pod, Zeroable};
+
+/// What selects a service: the key of the map from packets to services.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct ServiceKey {
+    /// The virtual address. For a firewall-mark service: unspecified.
+    pub address: Address,
+    /// The firewall mark, host order; 0 for an address service.
+    pub mark: u32,
+    /// The virtual port, network order; 0 for every port.
+    pub port: u16,
+    /// IP protocol number; for a firewall-mark service 4 or 6, its address family.
+    pub protocol: u8,
+    /// Always 0.
+    pub reserved: u8,
+}
+
+const _: () = assert!(size_of::<ServiceKey>() == 24);
+
+/// One published version of a service. Never changed once packets can see it: an edit writes a new
+/// record in a free slot and then swings the key's entry over, so a packet sees all of the old
+/// service or all of the new one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Service {
+    /// What selects it.
+    pub key: ServiceKey,
+    /// Stable number of the service over its versions, below [`crate::limits::SERVICE_SLOTS`]: the
+    /// index of its [`crate::scheduler::Turn`].
+    pub id: u32,
+    /// Number of the version, host order.
+    pub generation: u32,
+    /// First entry of its backends in the member list map; the list is ordered newest first, as IPVS's.
+    pub first: u32,
+    /// Length of that list.
+    pub count: u32,
+    /// First entry of its lookup table (`dh`, `sh`, `mh`).
+    pub table: u32,
+    /// The greatest common divisor of the weights above 0; at least 1 (`wrr`).
+    pub divisor: u32,
+    /// The greatest weight (`wrr`: the level it starts from is this less `divisor - 1`).
+    pub greatest: u32,
+    /// Where `rr` starts: position of the member last used when this version was published.
+    pub start: u32,
+    /// Persistence timeout in seconds; 0 when not persistent.
+    pub persistence: u32,
+    /// Number of its [`crate::scheduler::Scheduler`].
+    pub scheduler: u8,
+    /// [`crate::scheduler::flags`].
+    pub scheduler_flags: u8,
+    /// [`flags`].
+    pub flags: u8,
+    /// Length of the client prefix for persistence, 1..=32 or 1..=128; 0 when not persistent.
+    pub prefix: u8,
+    /// [`crate::service::in_use`]: whether this slot of the map holds a published record.
+    pub state: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Service>() == 72);
+
+/// Flags of a service.
+pub mod flags {
+    /// `-o`: every datagram is scheduled by itself.
+    pub const ONE_PACKET: u8 = 1;
+}
+
+/// Values of [`Service::state`].
+pub mod in_use {
+    /// The slot holds no record, or an old one.
+    pub const FREE: u32 = 0;
+    /// The slot holds the record that packets see.
+    pub const PUBLISHED: u32 = 1;
+}

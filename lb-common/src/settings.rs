@@ -1,0 +1,65 @@
+//! Settings that the packet path reads, and the state of the table as a whole.
+
+use crate::connection::state;
+use crate::time::ticks;
+use bytemuck::{Pod, Zeroable};
+
+/// One element: the settings of this balancer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Settings {
+    /// [`crate::LAYOUT_VERSION`] of the maps.
+    pub layout: u32,
+    /// How many services there are. At 0 every packet passes, as when IPVS unregisters its hooks.
+    pub services: u32,
+    /// Timeout of each [`state`] in ticks.
+    pub timeouts: [u32; state::COUNT],
+    /// Secret of the connection index, random at load: hostile clients cannot aim at a bucket.
+    pub secret: [u64; 2],
+    /// Connection slots, a copy of the map's size.
+    pub connections: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Settings>() == 96);
+
+impl Settings {
+    /// IPVS's defaults (`tcp_timeouts`, `udp_timeouts`), no service yet.
+    pub const fn new(connections: u32, secret: [u64; 2]) -> Self {
+        let mut timeouts = [ticks(2); state::COUNT];
+        timeouts[state::ESTABLISHED as usize] = ticks(900);
+        timeouts[state::SYN_SENT as usize] = ticks(120);
+        timeouts[state::SYN_RECV as usize] = ticks(60);
+        timeouts[state::FIN_WAIT as usize] = ticks(120);
+        timeouts[state::TIME_WAIT as usize] = ticks(120);
+        timeouts[state::CLOSE as usize] = ticks(10);
+        timeouts[state::CLOSE_WAIT as usize] = ticks(60);
+        timeouts[state::LAST_ACK as usize] = ticks(30);
+        timeouts[state::LISTEN as usize] = ticks(120);
+        timeouts[state::SYNACK as usize] = ticks(120);
+        timeouts[state::UDP as usize] = ticks(300);
+        Self { layout: crate::LAYOUT_VERSION, services: 0, timeouts, secret, connections, reserved: 0 }
+    }
+}
+
+/// One element: how far the connection table has been used, and where the sweep stands.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Table {
+    /// Slots ever handed out: all connections live below it. Atomic addition; may run past the end
+    /// of the table when it is full.
+    pub used: u64,
+    /// Slot at which the sweep goes on.
+    pub cursor: u32,
+    /// Index at which the estimator goes on.
+    pub estimated: u32,
+    /// Full rounds of the sweep.
+    pub rounds: u64,
+    /// Backend slots that may be in use: all lie below it. Written by `lb-ctl`.
+    pub backends: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Table>() == 32);

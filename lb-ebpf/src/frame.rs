@@ -1,0 +1,33 @@
+//! The bytes of a packet, as the packet path sees them.
+
+use crate::Reason;
+use bytemuck::Pod;
+
+/// A packet in a buffer that the packet path may read, rewrite, and re-frame.
+///
+/// Offsets count from the first byte of the Ethernet header. Only the linear part of a frame that
+/// spans several buffers can be loaded and stored; headers always lie there.
+pub trait Frame {
+    /// Copies a `T` out; `None` where the packet ends before it.
+    fn load<T: Pod>(&self, offset: usize) -> Option<T>;
+
+    /// Writes a `T`; [`Reason::RewriteFailed`] where the packet ends before it.
+    fn store<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason>;
+
+    /// Length of the whole frame in bytes, all buffers together.
+    fn length(&self) -> usize;
+
+    /// One's complement sum (RFC 1071) of the 16-bit words in `offset..end`, not folded, the bytes
+    /// taken as they lie in memory; an odd last byte is padded with zero. `None` where that is
+    /// more than the frame holds.
+    fn sum(&self, offset: usize, end: usize) -> Option<u64>;
+
+    /// Adds `bytes` of undefined content in front.
+    fn grow(&mut self, bytes: usize) -> Result<(), Reason>;
+
+    /// Cuts the frame to `length` bytes at the end; a shorter frame stays as it is.
+    fn truncate(&mut self, length: usize) -> Result<(), Reason>;
+
+    /// Index of the interface that the packet came in by.
+    fn interface(&self) -> u32;
+}

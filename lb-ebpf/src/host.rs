@@ -1,0 +1,270 @@
+//! The two traits in ordinary memory: what the host tests run the packet path on.
+
+use crate::{Frame, Reason, Route, Tables};
+use bytemuck::{Pod, Zeroable, bytes_of, pod_read_unaligned};
+use lb_common::{
+    address::Address,
+    backend::{Backend, Member},
+    bucket::{Bucket, buckets},
+    cache::{Cache, CacheKey},
+    connection::Connection,
+    device::Device,
+    fragment::{FragmentKey, FragmentPorts},
+    limits::SERVICE_SLOTS,
+    scheduler::{NO_BACKEND, Turn},
+    service::{Service, ServiceKey},
+    settings::Settings,
+    traffic::Traffic,
+};
+use std::{
+    boxed::Box,
+    cell::{Cell, RefCell, UnsafeCell},
+    collections::HashMap,
+    vec,
+    vec::Vec,
+};
+
+/// A packet in a vector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFrame {
+    /// Its bytes, from the Ethernet header on.
+    pub bytes: Vec<u8>,
+    /// Index of the interface that it came in by.
+    pub interface: u32,
+}
+
+impl Frame for HostFrame {
+    fn load<T: Pod>(&self, offset: usize) -> Option<T> {
+        self.bytes.get(offset..offset + size_of::<T>()).map(pod_read_unaligned)
+    }
+
+    fn store<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason> {
+        let place = self.bytes.get_mut(offset..offset + size_of::<T>()).ok_or(Reason::RewriteFailed)?;
+        place.copy_from_slice(bytes_of(&value));
+        Ok(())
+    }
+
+    fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn sum(&self, offset: usize, end: usize) -> Option<u64> {
+        let mut sum = 0;
+        for pair in self.bytes.get(offset..end)?.chunks(2) {
+            sum += u64::from(u16::from_ne_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+        }
+        Some(sum)
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Reason> {
+        self.bytes.splice(0..0, vec![0xa5; bytes]);
+        Ok(())
+    }
+
+    fn truncate(&mut self, length: usize) -> Result<(), Reason> {
+        self.bytes.truncate(length);
+        Ok(())
+    }
+
+    fn interface(&self) -> u32 {
+        self.interface
+    }
+}
+
+/// An array map: elements with a stable place that are shared and mutable, as in the kernel.
+pub struct Elements<T>(Box<[UnsafeCell<T>]>);
+
+impl<T: Zeroable> Elements<T> {
+    fn new(count: u32) -> Self {
+        Self((0..count).map(|_| UnsafeCell::new(T::zeroed())).collect())
+    }
+
+    /// The element at `index`.
+    #[expect(
+        unsafe_code,
+        clippy::mut_from_ref,
+        reason = "one thread; the packet path holds one element of a kind at a time"
+    )]
+    pub fn at(&self, index: u32) -> Option<&mut T> {
+        self.0.get(index as usize).map(|cell| unsafe { &mut *cell.get() })
+    }
+}
+
+/// The maps in memory. Fields are public: a test fills them and looks into them.
+pub struct HostTables {
+    /// The present tick.
+    pub now: Cell<u32>,
+    /// State of the random numbers (xorshift).
+    pub random: Cell<u32>,
+    /// The settings.
+    pub settings: Settings,
+    /// The index.
+    pub buckets: Elements<Bucket>,
+    /// The connection table.
+    pub connections: Elements<Connection>,
+    /// Slots handed out so far.
+    pub used: Cell<u32>,
+    /// Services by key.
+    pub services: HashMap<ServiceKey, Service>,
+    /// Member lists.
+    pub members: Vec<Member>,
+    /// Lookup tables.
+    pub lookup: Vec<u32>,
+    /// Backends.
+    pub backends: Elements<Backend>,
+    /// Traffic of the backends.
+    pub traffic: Elements<Traffic>,
+    /// Turns of the services.
+    pub turns: Elements<Turn>,
+    /// `lblc` and `lblcr`.
+    pub caches: RefCell<HashMap<CacheKey, Box<UnsafeCell<Cache>>>>,
+    /// Fragments.
+    pub fragments: RefCell<HashMap<FragmentKey, FragmentPorts>>,
+    /// Devices by interface index.
+    pub devices: HashMap<u32, Device>,
+    /// Routes by destination.
+    pub routes: HashMap<Address, Route>,
+    /// ICMP answers that may still be sent.
+    pub answers: Cell<u32>,
+}
+
+impl HostTables {
+    /// Empty tables for that many connections and backends.
+    pub fn new(connections: u32, backends: u32) -> Self {
+        Self {
+            now: Cell::new(1_000),
+            random: Cell::new(0x9e37_79b9),
+            settings: Settings::new(connections, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]),
+            buckets: Elements::new(buckets(connections)),
+            connections: Elements::new(connections),
+            used: Cell::new(0),
+            services: HashMap::new(),
+            members: Vec::new(),
+            lookup: Vec::new(),
+            backends: Elements::new(backends),
+            traffic: Elements::new(backends),
+            turns: Elements::new(SERVICE_SLOTS),
+            caches: RefCell::default(),
+            fragments: RefCell::default(),
+            devices: HashMap::new(),
+            routes: HashMap::new(),
+            answers: Cell::new(u32::MAX),
+        }
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "a cache entry is boxed, so it stays in place while the map grows; one thread"
+)]
+impl Tables for HostTables {
+    fn now(&self) -> u32 {
+        self.now.get()
+    }
+
+    fn random(&self) -> u32 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.random.set(x);
+        x
+    }
+
+    fn settings(&self) -> Option<&Settings> {
+        Some(&self.settings)
+    }
+
+    fn bucket(&self, hash: u32) -> Option<&mut Bucket> {
+        self.buckets.at(hash & (self.buckets.0.len() as u32 - 1))
+    }
+
+    fn connection(&self, slot: u32) -> Option<&mut Connection> {
+        self.connections.at(slot)
+    }
+
+    fn take_slot(&self) -> Option<u32> {
+        let slot = self.used.get();
+        self.used.set(slot + 1);
+        ((slot as usize) < self.connections.0.len()).then_some(slot)
+    }
+
+    fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.services.get(key)
+    }
+
+    fn member(&self, position: u32) -> Option<&Member> {
+        self.members.get(position as usize)
+    }
+
+    fn lookup(&self, position: u32) -> Option<u32> {
+        self.lookup.get(position as usize).copied().filter(|&backend| backend != NO_BACKEND)
+    }
+
+    fn backend(&self, index: u32) -> Option<&mut Backend> {
+        self.backends.at(index)
+    }
+
+    fn traffic(&self, index: u32) -> Option<&mut Traffic> {
+        self.traffic.at(index)
+    }
+
+    fn turn(&self, service: u32) -> Option<&mut Turn> {
+        self.turns.at(service)
+    }
+
+    fn cache(&self, key: &CacheKey) -> Option<&mut Cache> {
+        self.caches.borrow().get(key).map(|cell| unsafe { &mut *cell.get() })
+    }
+
+    fn new_cache(&self, key: &CacheKey) -> Option<&mut Cache> {
+        self.caches.borrow_mut().insert(*key, Box::new(UnsafeCell::new(Cache::zeroed())));
+        self.cache(key)
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentPorts> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn remember_fragment(&self, key: &FragmentKey, ports: &FragmentPorts) {
+        self.fragments.borrow_mut().insert(*key, *ports);
+    }
+
+    fn device(&self, interface: u32) -> Option<&Device> {
+        self.devices.get(&interface)
+    }
+
+    fn route(&self, _interface: u32, _source: Address, destination: Address, _protocol: u8) -> Route {
+        self.routes.get(&destination).copied().unwrap_or(Route::Other)
+    }
+
+    fn may_answer(&self) -> bool {
+        let left = self.answers.get();
+        self.answers.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    fn each<F: FnMut(u32) -> bool>(&self, count: u32, mut body: F) {
+        let _ = (0..count).all(&mut body);
+    }
+
+    fn compare_exchange(&self, cell: &mut u64, old: u64, new: u64) -> Result<(), u64> {
+        if *cell != old {
+            return Err(*cell);
+        }
+        *cell = new;
+        Ok(())
+    }
+
+    fn add(&self, cell: &mut u64, value: u64) -> u64 {
+        let before = *cell;
+        *cell = before.wrapping_add(value);
+        before
+    }
+
+    fn add32(&self, cell: &mut u32, value: u32) -> u32 {
+        let before = *cell;
+        *cell = before.wrapping_add(value);
+        before
+    }
+}

@@ -1,0 +1,99 @@
+//! What the packet path needs beside the packet: maps, clock, chance and routes.
+
+use lb_common::{
+    address::Address,
+    backend::{Backend, Member},
+    bucket::Bucket,
+    cache::{Cache, CacheKey},
+    connection::Connection,
+    device::Device,
+    fragment::{FragmentKey, FragmentPorts},
+    scheduler::Turn,
+    service::{Service, ServiceKey},
+    settings::Settings,
+    traffic::Traffic,
+};
+
+/// The maps of one balancer.
+///
+/// Elements are shared memory: a `&mut` is exclusive to this packet's path only in name. Words
+/// that other CPUs change at the same time go through [`Tables::compare_exchange`] and
+/// [`Tables::add`]; every other field is either constant while it can be found or may be
+/// overwritten by the last writer without harm.
+#[expect(clippy::mut_from_ref, reason = "map elements are shared memory, see above")]
+pub trait Tables {
+    /// The present tick.
+    fn now(&self) -> u32;
+    /// A random number.
+    fn random(&self) -> u32;
+    /// The settings.
+    fn settings(&self) -> Option<&Settings>;
+
+    /// The bucket of an index hash; the upper bits are masked off.
+    fn bucket(&self, hash: u32) -> Option<&mut Bucket>;
+    /// A slot of the connection table.
+    fn connection(&self, slot: u32) -> Option<&mut Connection>;
+    /// Takes a free slot; `None` when the table is full.
+    fn take_slot(&self) -> Option<u32>;
+
+    /// The service of a key.
+    fn service(&self, key: &ServiceKey) -> Option<&Service>;
+    /// The entry at a position of the map of member lists.
+    fn member(&self, position: u32) -> Option<&Member>;
+    /// The backend at a position of the map of lookup tables; `None` also for an empty slot.
+    fn lookup(&self, position: u32) -> Option<u32>;
+    /// A backend.
+    fn backend(&self, index: u32) -> Option<&mut Backend>;
+    /// This CPU's traffic counters of a backend.
+    fn traffic(&self, index: u32) -> Option<&mut Traffic>;
+    /// Where a service's scheduler stands.
+    fn turn(&self, service: u32) -> Option<&mut Turn>;
+    /// What `lblc` and `lblcr` remember of a destination.
+    fn cache(&self, key: &CacheKey) -> Option<&mut Cache>;
+    /// Starts to remember a destination: all zero.
+    fn new_cache(&self, key: &CacheKey) -> Option<&mut Cache>;
+
+    /// The ports of a fragmented packet whose first fragment was seen.
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentPorts>;
+    /// Remembers the ports of a first fragment.
+    fn remember_fragment(&self, key: &FragmentKey, ports: &FragmentPorts);
+
+    /// What `load` found out about an interface.
+    fn device(&self, interface: u32) -> Option<&Device>;
+    /// Asks the kernel's routing for the next hop of a packet that came in by `interface`.
+    fn route(&self, interface: u32, source: Address, destination: Address, protocol: u8) -> Route;
+    /// Whether one more ICMP answer may be sent now.
+    fn may_answer(&self) -> bool;
+
+    /// Calls `body` with 0, 1, … below `count` until it says `false`.
+    ///
+    /// In the kernel this is `bpf_loop`: the verifier looks at the body once, whatever the count.
+    fn each<F: FnMut(u32) -> bool>(&self, count: u32, body: F);
+
+    /// Replaces `old` by `new`, or says what was there instead.
+    fn compare_exchange(&self, cell: &mut u64, old: u64, new: u64) -> Result<(), u64>;
+    /// Adds, wrapping, with no carry lost between CPUs. The value before.
+    fn add(&self, cell: &mut u64, value: u64) -> u64;
+    /// The same for a 32-bit word.
+    fn add32(&self, cell: &mut u32, value: u32) -> u32;
+}
+
+/// The kernel's answer to [`Tables::route`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The next hop is known.
+    Hop {
+        /// Egress interface index.
+        interface: u32,
+        /// MAC address of the neighbour.
+        destination: [u8; 6],
+        /// MAC address of the interface.
+        source: [u8; 6],
+        /// The route's MTU in bytes.
+        mtu: u16,
+    },
+    /// There is a route, but the neighbour's MAC address is not known.
+    NoNeighbour,
+    /// No plain unicast route: the kernel must decide.
+    Other,
+}
