@@ -1,1 +1,44 @@
-fn main() {}
+//! `cargo xtask`: the tasks of this repository.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{build, check, run, setup, test};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The tasks of this repository", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing: BPF toolchain, linker, and the programs the lab and the tests use
+    Setup,
+    /// Build `lb-ctl` (which contains the XDP program) and print the binary's path
+    Build,
+    /// Show the balancer at work in a lab of network namespaces, or run `lb-ctl ARGS` on this machine
+    Run(run::Args),
+    /// Run every test, on the host and in network namespaces
+    Test(test::Args),
+    /// Formatting, lints, licences and tidiness; reports every failed check
+    Check,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Setup => setup::everything().map(|_| ()),
+        Task::Build => build::print_path(),
+        Task::Run(args) => run::run(args),
+        Task::Test(args) => test::run(args),
+        Task::Check => check::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

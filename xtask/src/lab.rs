@@ -1,0 +1,91 @@
+//! The lab: a client, the balancer, a switch and two web servers, each in a network namespace.
+//!
+//! ```text
+//! client 192.168.2.10 ── outside 192.168.2.200 balancer 192.168.33.100 inside ── switch ─┬─ web1 .111
+//!        fd00:2::10              fd00:2::200            fd00:33::100                      └─ web2 .112
+//! ```
+//!
+//! The web servers' default gateway is the balancer, and so is the client's. Every device is a plain
+//! veth with the kernel's defaults: the balancer has to work without `ethtool`.
+
+mod namespace;
+mod nginx;
+mod process;
+mod site;
+
+use std::{env, path::PathBuf, sync::Arc};
+
+use anyhow::{Context, Result};
+
+pub use namespace::Namespace;
+pub use nginx::Nginx;
+pub use process::Process;
+pub use site::{Site, end_all};
+
+/// The address that clients speak to.
+pub const VIP: &str = "192.168.2.200";
+/// The same in IPv6.
+pub const VIP6: &str = "fd00:2::200";
+
+/// The classic lab, up and running. Dropping it removes every trace.
+pub struct Lab {
+    /// `eth0` 192.168.2.10, fd00:2::10.
+    pub client: Namespace,
+    /// `outside` 192.168.2.200, fd00:2::200; `inside` 192.168.33.100, fd00:33::100. Forwards.
+    pub balancer: Namespace,
+    /// The bridge `br0`, with the ports `balancer`, `web1` and `web2`.
+    pub switch: Namespace,
+    /// `eth0` 192.168.33.111, fd00:33::111.
+    pub web1: Namespace,
+    /// `eth0` 192.168.33.112, fd00:33::112.
+    pub web2: Namespace,
+    /// nginx in `web1` and in `web2`.
+    pub servers: [Nginx; 2],
+    /// The ground it stands on: more namespaces can be raised beside these.
+    pub site: Arc<Site>,
+}
+
+impl Lab {
+    /// The lab with the `lb-ctl` that `cargo xtask test` built. No program is loaded yet.
+    pub fn classic() -> Result<Self> {
+        let lb_ctl = env::var_os("LB_CTL").context("LB_CTL is not set; run: cargo xtask test")?;
+        Self::raise(lb_ctl.into())
+    }
+
+    /// The lab with this `lb-ctl`.
+    pub fn raise(lb_ctl: PathBuf) -> Result<Self> {
+        let site = Site::new(lb_ctl)?;
+        let client = site.namespace("client")?;
+        let balancer = site.namespace("lb")?;
+        let switch = site.namespace("switch")?;
+        let web1 = site.namespace("web1")?;
+        let web2 = site.namespace("web2")?;
+
+        client.connect("eth0", &balancer, "outside")?;
+        balancer.connect("inside", &switch, "balancer")?;
+        web1.connect("eth0", &switch, "web1")?;
+        web2.connect("eth0", &switch, "web2")?;
+        switch.bridge("br0", &["balancer", "web1", "web2"])?;
+
+        client.addresses("eth0", &["192.168.2.10/24", "fd00:2::10/64"])?;
+        balancer.addresses("outside", &["192.168.2.200/24", "fd00:2::200/64"])?;
+        balancer.addresses("inside", &["192.168.33.100/24", "fd00:33::100/64"])?;
+        web1.addresses("eth0", &["192.168.33.111/24", "fd00:33::111/64"])?;
+        web2.addresses("eth0", &["192.168.33.112/24", "fd00:33::112/64"])?;
+
+        client.gateways(&[VIP, VIP6])?;
+        web1.gateways(&["192.168.33.100", "fd00:33::100"])?;
+        web2.gateways(&["192.168.33.100", "fd00:33::100"])?;
+        balancer.forward()?;
+
+        let servers = [Nginx::start(&web1, "Web1 called.")?, Nginx::start(&web2, "Web2 called.")?];
+        Ok(Self { client, balancer, switch, web1, web2, servers, site })
+    }
+
+    /// Leaves everything running when this process ends; `cargo xtask run --end` ends it then.
+    pub fn keep(self) -> Result<()> {
+        self.site.keep()?;
+        std::mem::forget(self);
+        Ok(())
+    }
+}

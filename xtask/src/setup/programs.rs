@@ -1,0 +1,65 @@
+//! The programs that the lab and the tests use.
+
+use std::{env, ffi::OsString, path::PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::{debian, distribution::Distribution, typed_as_root};
+
+struct Program {
+    name: &'static str,
+    why: &'static str,
+    /// Its package with apt, dnf, pacman and zypper.
+    packages: [&'static str; 4],
+}
+
+const fn program(name: &'static str, why: &'static str, packages: [&'static str; 4]) -> Program {
+    Program { name, why, packages }
+}
+
+const PROGRAMS: [Program; 10] = [
+    program("ip", "creates the lab's network namespaces", ["iproute2", "iproute", "iproute2", "iproute2"]),
+    program("nsenter", "runs programs inside them", ["util-linux"; 4]),
+    program("timeout", "ends programs that hang", ["coreutils"; 4]),
+    program("nginx", "the lab's web servers", ["nginx-light", "nginx", "nginx", "nginx"]),
+    program("curl", "the lab's client", ["curl"; 4]),
+    program("iperf3", "load in the tests", ["iperf3", "iperf3", "iperf3", "iperf"]),
+    program("ethtool", "the tests look at the devices' offloads", ["ethtool"; 4]),
+    program("tcpdump", "the tests look at packets", ["tcpdump"; 4]),
+    program("traceroute", "the tests trace through the balancer", ["traceroute"; 4]),
+    program("ping", "the tests ping through the balancer", ["iputils-ping", "iputils", "iputils", "iputils"]),
+];
+
+pub fn ensure(distribution: Distribution) -> Result<()> {
+    let missing: Vec<&Program> = PROGRAMS.iter().filter(|program| find(program.name).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for program in &missing {
+        eprintln!("missing: {} ({})", program.name, program.why);
+    }
+    let column = match distribution {
+        Distribution::Bookworm | Distribution::Apt | Distribution::Unknown => 0,
+        Distribution::Dnf => 1,
+        Distribution::Pacman => 2,
+        Distribution::Zypper => 3,
+    };
+    let packages: Vec<&str> = missing.iter().map(|program| program.packages[column]).collect();
+    if distribution.has_apt() {
+        return debian::install(&packages);
+    }
+    let packages = packages.join(" ");
+    match distribution.install_command() {
+        Some(command) => bail!("install them with: {}", typed_as_root(&format!("{command} {packages}"))),
+        None => {
+            bail!("install them with this system's package manager (Debian calls the packages: {packages})")
+        }
+    }
+}
+
+/// Looks beyond `PATH`, which for users other than root often lacks the `sbin` directories.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let mut path: OsString = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    which::which_in(name, Some(path), "/").ok()
+}
