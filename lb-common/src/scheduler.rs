@@ -72,7 +72,7 @@ impl Scheduler {
 pub const HASH_BUCKETS: u32 = 256;
 /// Slots of `mh`'s table: the prime of `CONFIG_IP_VS_MH_TAB_INDEX=12`.
 pub const MAGLEV_SLOTS: u32 = 4_093;
-/// A slot of a lookup table that no backend fills.
+/// A slot of a lookup table that no backend fills. Any other value is a position in the member list.
 pub const NO_BACKEND: u32 = u32::MAX;
 
 /// Scheduler flags of a service (`IP_VS_SVC_F_SCHED1`, `IP_VS_SVC_F_SCHED2`).
@@ -89,7 +89,8 @@ pub mod flags {
 /// bits 48..64 the low bits of the service's generation, 32..48 the position, 0..32 the level.
 ///
 /// The position counts from 0 = before the head of the member list, so `n` is "at member n - 1".
-/// A word of another generation is stale: the service's `start` counts instead.
+/// A word of another generation is stale: the service's `start` counts instead, which is a position
+/// for `rr` and, from the head of the list, a level for `wrr`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Turn {
@@ -98,6 +99,9 @@ pub struct Turn {
 }
 
 const _: () = assert!(size_of::<Turn>() == 8);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Turn {}
 
 impl Turn {
     /// Packs a turn.

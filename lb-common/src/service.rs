@@ -20,6 +20,9 @@ pub struct ServiceKey {
 }
 
 const _: () = assert!(size_of::<ServiceKey>() == 24);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for ServiceKey {}
 
 /// One published version of a service. Never changed once packets can see it: an edit writes a new
 /// record in a free slot and then swings the key's entry over, so a packet sees all of the old
@@ -42,9 +45,10 @@ pub struct Service {
     pub table: u32,
     /// The greatest common divisor of the weights above 0; at least 1 (`wrr`).
     pub divisor: u32,
-    /// The greatest weight (`wrr`: the level it starts from is this less `divisor - 1`).
+    /// The greatest weight (`wrr`: the highest level is this less `divisor - 1`).
     pub greatest: u32,
-    /// Where `rr` starts: position of the member last used when this version was published.
+    /// Where the scheduler goes on when this version is published. `rr`: position, from 1, of the
+    /// member last used; 0 is before the head. `wrr`: the level; 0 is the highest.
     pub start: u32,
     /// Persistence timeout in seconds; 0 when not persistent.
     pub persistence: u32,
@@ -63,6 +67,9 @@ pub struct Service {
 }
 
 const _: () = assert!(size_of::<Service>() == 72);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Service {}
 
 /// Flags of a service.
 pub mod flags {

@@ -10,6 +10,8 @@ extern crate std;
 pub mod frame;
 #[cfg(not(target_arch = "bpf"))]
 pub mod host;
+#[cfg(not(target_arch = "bpf"))]
+pub mod plan;
 pub mod schedule;
 pub mod tables;
 

@@ -1,1 +1,239 @@
+//! Which backend a new connection goes to: IPVS's schedulers, a file each, by ipvsadm's names.
+//!
+//! A scheduler answers with a position in the service's member list. The list is ordered newest
+//! first, as in IPVS, and every scan goes head to tail and moves on only for something strictly
+//! better: among equals the backend added last wins.
 
+pub mod dh;
+pub mod fo;
+pub mod lblc;
+pub mod lblcr;
+pub mod lc;
+pub mod mh;
+pub mod nq;
+pub mod ovf;
+pub mod rr;
+pub mod sed;
+pub mod sh;
+pub mod twos;
+pub mod wlc;
+pub mod wrr;
+
+use crate::Tables;
+use lb_common::{
+    address::Address,
+    backend::{Backend, Member, flags},
+    scheduler::{Scheduler, Turn},
+    service::Service,
+};
+
+/// What a scheduler may look at of the packet that opens a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// The client's address.
+    pub client: Address,
+    /// The address that the client wants.
+    pub destination: Address,
+    /// The client's port, network order.
+    pub client_port: u16,
+    /// The port that the client wants, network order.
+    pub destination_port: u16,
+}
+
+/// The member of `service` that a new connection goes to; `None` when no backend can take it.
+pub fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<Member> {
+    // Past an empty list lies another service's.
+    if service.count == 0 {
+        return None;
+    }
+    let position = match Scheduler::from_number(service.scheduler)? {
+        Scheduler::Rr => rr::choose(tables, service),
+        Scheduler::Wrr => wrr::choose(tables, service),
+        Scheduler::Lc => lc::choose(tables, service),
+        Scheduler::Wlc => wlc::choose(tables, service),
+        Scheduler::Sed => sed::choose(tables, service),
+        Scheduler::Nq => nq::choose(tables, service),
+        Scheduler::Fo => fo::choose(tables, service),
+        Scheduler::Ovf => ovf::choose(tables, service),
+        Scheduler::Twos => twos::choose(tables, service),
+        Scheduler::Dh => dh::choose(tables, service, request),
+        Scheduler::Sh => sh::choose(tables, service, request),
+        Scheduler::Mh => mh::choose(tables, service, request),
+        Scheduler::Lblc => lblc::choose(tables, service, request),
+        Scheduler::Lblcr => lblcr::choose(tables, service, request),
+    }?;
+    member(tables, service, position).copied()
+}
+
+/// Marks a backend that has reached its upper threshold. Called after a connection to it has been
+/// counted.
+#[inline(always)]
+pub fn bound(member: &Member, backend: &mut Backend) {
+    if member.upper != 0 && connections(backend) >= u64::from(member.upper) {
+        backend.flags |= flags::OVERLOAD;
+    }
+}
+
+/// The backend of a member, if it may be given a connection: its weight is above 0 and it is not
+/// overloaded.
+///
+/// IPVS clears the mark whenever a connection ends. Only schedulers read it, so it is enough to do
+/// so here, when one looks: between two looks connections mostly end, and the count that was low
+/// enough then is still low enough now.
+#[inline(always)]
+pub fn available<'a, T: Tables>(tables: &'a T, member: &Member) -> Option<&'a mut Backend> {
+    if member.weight == 0 {
+        return None;
+    }
+    let backend = tables.backend(member.backend)?;
+    if backend.flags & flags::OVERLOAD != 0 {
+        if !has_recovered(member, backend) {
+            return None;
+        }
+        backend.flags &= !flags::OVERLOAD;
+    }
+    Some(backend)
+}
+
+fn has_recovered(member: &Member, backend: &Backend) -> bool {
+    let total = connections(backend);
+    if member.lower != 0 {
+        total < u64::from(member.lower)
+    } else {
+        member.upper == 0 || total * 4 < u64::from(member.upper) * 3
+    }
+}
+
+/// Active and inactive connections together (`ip_vs_dest_totalconns`).
+#[inline(always)]
+fn connections(backend: &Backend) -> u64 {
+    u64::from(backend.active()) + u64::from(backend.inactive())
+}
+
+/// The load that `lc` and `wlc` compare (`ip_vs_dest_conn_overhead`): an active connection weighs
+/// as much as 257 inactive ones, because it is also counted in the total.
+#[inline(always)]
+fn overhead(backend: &Backend) -> u64 {
+    u64::from(backend.active()) * 256 + connections(backend)
+}
+
+/// The member at a position of the service's list.
+#[inline(always)]
+fn member<'a, T: Tables>(tables: &'a T, service: &Service, position: u32) -> Option<&'a Member> {
+    if position >= service.count {
+        return None;
+    }
+    tables.member(service.first.wrapping_add(position))
+}
+
+/// The weight of the member at a position; 0 while it may not be given a connection.
+#[inline(always)]
+fn weight<T: Tables>(tables: &T, service: &Service, position: u32) -> u32 {
+    match member(tables, service, position) {
+        Some(member) if available(tables, member).is_some() => member.weight,
+        _ => 0,
+    }
+}
+
+/// The least load so far for its weight.
+struct Lightest {
+    position: u32,
+    weight: u32,
+    load: u64,
+}
+
+impl Lightest {
+    /// Any member is lighter than a load of 1 on a weight of 0.
+    const fn none() -> Self {
+        Self { position: 0, weight: 0, load: 1 }
+    }
+
+    /// `load / weight` is compared as IPVS does, by multiplying crosswise. The products stay below
+    /// 2^57.
+    #[inline(always)]
+    fn offer(&mut self, position: u32, weight: u32, load: u64) {
+        if self.load * u64::from(weight) > load * u64::from(self.weight) {
+            *self = Self { position, weight, load };
+        }
+    }
+
+    #[inline(always)]
+    fn position(&self) -> Option<u32> {
+        if self.weight == 0 { None } else { Some(self.position) }
+    }
+}
+
+/// The member with the least load for its weight, of those that may be given a connection.
+#[inline(always)]
+fn lightest<T: Tables>(tables: &T, service: &Service, load: impl Fn(&Backend) -> u64) -> Option<u32> {
+    let mut best = Lightest::none();
+    tables.each(service.count, |position| {
+        let Some(member) = member(tables, service, position) else { return false };
+        if let Some(backend) = available(tables, member) {
+            best.offer(position, member.weight, load(backend));
+        }
+        true
+    });
+    best.position()
+}
+
+/// How often a turn is taken again because another CPU took it first. After that two connections
+/// share a turn, which unbalances nothing.
+const RETRIES: u32 = 4;
+
+/// Takes the next turn of a service whose scheduler stands at a [`Turn`], and returns the position
+/// it stands at then.
+///
+/// `next` computes the word after the one it is given. One without a position says that no backend
+/// is available; without a level too, that nothing is to be stored.
+#[inline(always)]
+fn take_turn<T: Tables>(tables: &T, service: &Service, next: impl Fn(u64) -> u64) -> Option<u32> {
+    let turn = tables.turn(service.id)?;
+    let mut seen = turn.word;
+    let mut taken = Turn { word: next(seen) };
+    if taken.position() == 0 && taken.level() == 0 {
+        return None;
+    }
+    if let Err(now) = tables.compare_exchange(&mut turn.word, seen, taken.word) {
+        seen = now;
+        tables.each(RETRIES, |_| {
+            taken.word = next(seen);
+            match tables.compare_exchange(&mut turn.word, seen, taken.word) {
+                Ok(()) => false,
+                Err(now) => {
+                    seen = now;
+                    true
+                }
+            }
+        });
+    }
+    taken.position().checked_sub(1)
+}
+
+/// Whether a turn was written by this version of the service.
+#[inline(always)]
+const fn is_current(turn: Turn, service: &Service) -> bool {
+    turn.generation() == service.generation & 0xffff
+}
+
+/// The 32 bits of an address that the hashing schedulers use, host order: an IPv4 address as it
+/// is, the four words of an IPv6 address in one.
+#[inline(always)]
+pub const fn fold(address: Address) -> u32 {
+    if address.is_ipv4() {
+        return u32::from_be(address.ipv4());
+    }
+    let words = address.words[0] ^ address.words[1];
+    u32::from_be((words >> 32) as u32 ^ words as u32)
+}
+
+/// The position in a slot of the service's lookup table, if that member may be given a connection.
+/// `Err` for a slot that is empty.
+#[inline(always)]
+fn looked_up<T: Tables>(tables: &T, service: &Service, slot: u32) -> Result<Option<u32>, Empty> {
+    let position = tables.lookup(service.table.wrapping_add(slot)).ok_or(Empty)?;
+    Ok(if weight(tables, service, position) == 0 { None } else { Some(position) })
+}
+
+/// A lookup table without members.
+struct Empty;

@@ -1,0 +1,16 @@
+//! Shortest expected delay: the least active connections for the weight, the new one included.
+
+use super::lightest;
+use crate::Tables;
+use lb_common::{backend::Backend, service::Service};
+
+#[inline(always)]
+pub(super) fn choose<T: Tables>(tables: &T, service: &Service) -> Option<u32> {
+    lightest(tables, service, delay)
+}
+
+/// What the new connection would wait for.
+#[inline(always)]
+pub(super) fn delay(backend: &Backend) -> u64 {
+    u64::from(backend.active()) + 1
+}

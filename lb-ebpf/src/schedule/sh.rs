@@ -1,0 +1,45 @@
+//! Source hashing: 256 buckets over the client's address, and port with `sh-port`. A member fills
+//! as many buckets in a row as its weight says, one at least.
+
+use super::{Request, fold, looked_up};
+use crate::Tables;
+use lb_common::{
+    scheduler::{HASH_BUCKETS, flags},
+    service::Service,
+};
+
+#[inline(always)]
+pub(super) fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
+    let start = hash(source(service, request));
+    let chosen = looked_up(tables, service, start).ok()?;
+    if chosen.is_some() || service.scheduler_flags & flags::FALLBACK == 0 {
+        return chosen;
+    }
+    // The step is the bucket itself, so every client of a bucket falls back by the same way.
+    let mut found = None;
+    tables.each(HASH_BUCKETS, |step| {
+        let slot = (start + start + step) % HASH_BUCKETS;
+        match looked_up(tables, service, slot) {
+            Ok(None) => true,
+            Ok(position) => {
+                found = position;
+                false
+            }
+            Err(_) => false,
+        }
+    });
+    found
+}
+
+/// What is hashed of a packet, host order.
+#[inline(always)]
+pub(super) fn source(service: &Service, request: &Request) -> u32 {
+    let port = if service.scheduler_flags & flags::PORT != 0 { u16::from_be(request.client_port) } else { 0 };
+    fold(request.client).wrapping_add(u32::from(port))
+}
+
+/// The bucket of a value: the upper 8 bits of its product with 2^32 / φ (the kernel's `hash_32`).
+#[inline(always)]
+pub(super) const fn hash(value: u32) -> u32 {
+    value.wrapping_mul(0x61c8_8647) >> 24
+}
