@@ -15,6 +15,9 @@ pub struct Address {
 }
 
 const _: () = assert!(size_of::<Address>() == 16);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Address {}
 
 /// `00 00 ff ff` in front of an IPv4 address, as the four bytes lie in memory.
 const MAPPED: u64 = u32::from_ne_bytes([0, 0, 0xff, 0xff]) as u64;

@@ -33,6 +33,9 @@ pub struct Backend {
 }
 
 const _: () = assert!(size_of::<Backend>() == 64);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Backend {}
 
 /// A backend's place in one version of its service: everything about it that can be edited.
 ///
@@ -56,6 +59,9 @@ pub struct Member {
 }
 
 const _: () = assert!(size_of::<Member>() == 24);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Member {}
 
 /// Added to [`Backend::connections`] for an active connection.
 pub const ACTIVE: u64 = 1;

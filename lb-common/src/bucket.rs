@@ -20,6 +20,9 @@ pub struct Bucket {
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Bucket {}
 
 /// Which of a connection's two kinds of packets an entry finds.
 #[repr(u8)]

@@ -16,6 +16,9 @@ pub struct CacheKey {
 }
 
 const _: () = assert!(size_of::<CacheKey>() == 24);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for CacheKey {}
 
 /// The backend (`lblc`) or set of backends (`lblcr`) of a destination.
 #[repr(C)]
@@ -38,3 +41,6 @@ pub struct Cache {
 }
 
 const _: () = assert!(size_of::<Cache>() == 24 + 512);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Cache {}

@@ -13,6 +13,9 @@ pub struct Device {
 }
 
 const _: () = assert!(size_of::<Device>() == 8);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Device {}
 
 /// Flags of a device.
 pub mod flags {

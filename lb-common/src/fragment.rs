@@ -18,6 +18,9 @@ pub struct FragmentKey {
 }
 
 const _: () = assert!(size_of::<FragmentKey>() == 40);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for FragmentKey {}
 
 /// The ports that only the first fragment carries.
 #[repr(C)]
@@ -32,3 +35,6 @@ pub struct FragmentPorts {
 }
 
 const _: () = assert!(size_of::<FragmentPorts>() == 8);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for FragmentPorts {}

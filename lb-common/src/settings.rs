@@ -23,6 +23,9 @@ pub struct Settings {
 }
 
 const _: () = assert!(size_of::<Settings>() == 96);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Settings {}
 
 impl Settings {
     /// IPVS's defaults (`tcp_timeouts`, `udp_timeouts`), no service yet.
@@ -63,3 +66,6 @@ pub struct Table {
 }
 
 const _: () = assert!(size_of::<Table>() == 32);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Table {}

@@ -20,6 +20,9 @@ pub struct Traffic {
 }
 
 const _: () = assert!(size_of::<Traffic>() == 40);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Traffic {}
 
 /// Rates of a backend as IPVS's estimator keeps them (`net/netfilter/ipvs/ip_vs_est.c`): every two
 /// seconds, average += (rate - average) / 4, in fixed point.
@@ -41,3 +44,6 @@ pub struct Rates {
 }
 
 const _: () = assert!(size_of::<Rates>() == 80);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Rates {}

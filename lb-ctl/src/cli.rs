@@ -1,0 +1,57 @@
+//! The command line: one variant and one line of `run` per command.
+
+use crate::command;
+use anyhow::Result;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use std::{error::Error, fmt};
+
+/// A layer-4 load balancer: IPVS's behaviour and commands, at XDP speed.
+#[derive(Debug, Parser)]
+#[command(name = "lb-ctl", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Load(command::load::Args),
+    Unload(command::unload::Args),
+    Status(command::status::Args),
+    Upgrade(command::upgrade::Args),
+    Counters(command::counters::Args),
+    Trace(command::trace::Args),
+    Completions(command::completions::Args),
+}
+
+impl Cli {
+    /// Runs the command that was given.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Load(args) => args.run(),
+            Command::Unload(args) => args.run(),
+            Command::Status(args) => args.run(),
+            Command::Upgrade(args) => args.run(),
+            Command::Counters(args) => args.run(),
+            Command::Trace(args) => args.run(),
+            Command::Completions(args) => args.run(),
+        }
+    }
+}
+
+/// The whole command line, for completions and man pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// An error in what was typed: exit code 2. Everything else is a matter of state: exit code 1.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Usage {}

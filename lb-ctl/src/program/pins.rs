@@ -1,0 +1,99 @@
+//! Where a load is pinned: `<BPF file system>/lb/<namespace cookie>/`.
+
+use super::namespace;
+use anyhow::{Context as _, Result, bail};
+use std::{
+    env,
+    ffi::CString,
+    fs, io,
+    mem::MaybeUninit,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Names another BPF file system than the usual one.
+const VARIABLE: &str = "LB_BPFFS";
+/// Where it usually is, and where it is seen when `ip netns exec` has mounted a new `/sys` over it.
+const USUAL: [&str; 2] = ["/sys/fs/bpf", "/proc/1/root/sys/fs/bpf"];
+/// `BPF_FS_MAGIC` (`linux/magic.h`).
+const MAGIC: i64 = 0xcafe_4a11;
+
+/// The pins of one network namespace's balancer.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    /// The namespace.
+    pub cookie: u64,
+    root: PathBuf,
+}
+
+impl Pins {
+    /// Those of the network namespace that this process is in.
+    pub fn here() -> Result<Self> {
+        require_root()?;
+        Ok(Self { cookie: namespace::cookie()?, root: file_system()?.join("lb") })
+    }
+
+    /// The directory of a complete load.
+    pub fn directory(&self) -> PathBuf {
+        self.root.join(self.cookie.to_string())
+    }
+
+    /// The directory of a load that is being made.
+    pub fn unfinished(&self) -> PathBuf {
+        self.root.join(format!("{}.new", self.cookie))
+    }
+
+    /// The directory of a complete load, or the error that there is none.
+    pub fn loaded(&self) -> Result<PathBuf> {
+        let directory = self.directory();
+        if directory.is_dir() {
+            Ok(directory)
+        } else {
+            bail!("not loaded in this network namespace: lb-ctl load IFACE…")
+        }
+    }
+}
+
+fn require_root() -> Result<()> {
+    // SAFETY: no arguments, cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        bail!("not root: run it with sudo");
+    }
+    Ok(())
+}
+
+fn file_system() -> Result<PathBuf> {
+    if let Some(named) = env::var_os(VARIABLE) {
+        let named = PathBuf::from(named);
+        if !is_bpf(&named) {
+            bail!("{VARIABLE}={0} is no BPF file system: mount -t bpf bpf {0}", named.display());
+        }
+        return Ok(named);
+    }
+    match USUAL.iter().find(|path| is_bpf(Path::new(path))) {
+        Some(found) => Ok(found.into()),
+        None => bail!("no BPF file system: mount -t bpf bpf {}", USUAL[0]),
+    }
+}
+
+fn is_bpf(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    let mut about = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: a C string, and room for the answer, which is read only when there is one.
+    unsafe {
+        libc::statfs(path.as_ptr(), about.as_mut_ptr()) == 0 && about.assume_init().f_type as i64 == MAGIC
+    }
+}
+
+/// Removes a directory of pins, which detaches what only they held. Absent is fine.
+pub fn remove(directory: &Path) -> Result<()> {
+    let explain = || format!("cannot remove {}", directory.display());
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(explain)?,
+    };
+    for entry in entries {
+        fs::remove_file(entry.with_context(explain)?.path()).with_context(explain)?;
+    }
+    fs::remove_dir(directory).with_context(explain)
+}
