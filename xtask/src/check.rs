@@ -13,7 +13,7 @@ use crate::setup::{self, Toolchain};
 pub fn run() -> Result<()> {
     // The lints look at lb-ctl, whose build script compiles the XDP program.
     let toolchain = setup::build_tools()?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--keep-going", "--", "--deny", "warnings"];
     let checks = [
         ("formatting", cargo(&toolchain, &["fmt", "--all", "--check"])),
         ("lints", cargo(&toolchain, &clippy)),

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::OnceLock,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -38,7 +39,11 @@ pub fn install(packages: &[&str]) -> Result<()> {
     );
     let had_nginx = find("nginx").is_some();
     let no_services = NoServices::begin()?;
-    progress::watched("reading package lists", apt_get().arg("update"), sign)?;
+    static LISTS_READ: OnceLock<()> = OnceLock::new();
+    if LISTS_READ.get().is_none() {
+        progress::watched("reading package lists", apt_get().arg("update"), sign)?;
+        LISTS_READ.get_or_init(|| ());
+    }
     let arguments = ["install", "--no-install-recommends", "--option", "Dpkg::Options::=--force-confold"];
     progress::watched("installing packages", apt_get().args(arguments).args(packages), sign)?;
     drop(no_services);
