@@ -1,10 +1,136 @@
-//! Not there yet: as `wlc`.
+//! Locality-based least connections: a destination keeps its backend until that is busy while
+//! another is idle; then it gets a new one as `wlc` chooses.
 
-use super::{Request, wlc};
+use super::{Request, member, wlc};
 use crate::Tables;
-use lb_common::service::Service;
+use lb_common::{
+    cache::{Cache, CacheKey, backend, entry, position},
+    service::Service,
+    time::{remaining, ticks},
+};
+
+/// How long a destination is remembered without use, and how long `lblcr`'s set stays as it is
+/// before it shrinks (`lblc_expiration`, `lblcr_expiration`).
+const EXPIRATION: u32 = ticks(24 * 60 * 60);
 
 #[inline(always)]
-pub(super) fn choose<T: Tables>(tables: &T, service: &Service, _request: &Request) -> Option<u32> {
-    wlc::choose(tables, service)
+pub(super) fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
+    let known = recall(tables, service, request);
+    if let Some(cache) = &known
+        && cache.size > 0
+    {
+        let position = position(cache.set[0]);
+        // As in IPVS, the mark of overload does not matter to a destination that is known.
+        let has_weight = member(tables, service, position).is_some_and(|member| member.weight > 0);
+        if has_weight && !is_busy(tables, service, position) {
+            return Some(position);
+        }
+    }
+    let chosen = wlc::choose(tables, service)?;
+    let backend = member(tables, service, chosen)?.backend;
+    if let Some(cache) = known.or_else(|| remember(tables, service, request)) {
+        cache.set[0] = entry(backend, chosen);
+        cache.size = 1;
+    }
+    Some(chosen)
+}
+
+fn key(service: &Service, request: &Request) -> CacheKey {
+    CacheKey { address: request.destination, service: service.id, reserved: 0 }
+}
+
+/// What is known of the request's destination.
+#[inline(always)]
+pub(super) fn recall<'a, T: Tables>(
+    tables: &'a T,
+    service: &Service,
+    request: &Request,
+) -> Option<&'a mut Cache> {
+    let cache = tables.cache(&key(service, request))?;
+    let now = tables.now();
+    if is_over(cache.used, now) {
+        return None;
+    }
+    cache.used = now;
+    if cache.generation != service.generation {
+        follow(tables, service, cache);
+    }
+    Some(cache)
+}
+
+/// Starts to remember the request's destination, with no backend yet.
+#[inline(always)]
+pub(super) fn remember<'a, T: Tables>(
+    tables: &'a T,
+    service: &Service,
+    request: &Request,
+) -> Option<&'a mut Cache> {
+    let cache = tables.new_cache(&key(service, request))?;
+    cache.used = tables.now();
+    cache.generation = service.generation;
+    Some(cache)
+}
+
+#[inline(always)]
+pub(super) fn is_over(since: u32, now: u32) -> bool {
+    remaining(since.wrapping_add(EXPIRATION), now) <= 0
+}
+
+/// Moves a set to the member list of another version of the service. Backends that have been
+/// removed leave the set.
+fn follow<T: Tables>(tables: &T, service: &Service, cache: &mut Cache) {
+    let mut kept = 0;
+    tables.each(cache.size, |number| {
+        let Some(&old) = cache.set.get(number as usize) else { return false };
+        let backend = backend(old);
+        let position = find(tables, service, backend, position(old));
+        if position < service.count
+            && let Some(place) = cache.set.get_mut(kept as usize)
+        {
+            *place = entry(backend, position);
+            kept += 1;
+        }
+        true
+    });
+    cache.size = kept;
+    cache.generation = service.generation;
+}
+
+/// The position of a backend, which may still be at `hint`; past the list if it is not in it.
+#[inline(never)]
+fn find<T: Tables>(tables: &T, service: &Service, backend: u32, hint: u32) -> u32 {
+    if member(tables, service, hint).is_some_and(|member| member.backend == backend) {
+        return hint;
+    }
+    let mut found = u32::MAX;
+    tables.each(service.count, |position| {
+        if member(tables, service, position).is_some_and(|member| member.backend == backend) {
+            found = position;
+        }
+        found == u32::MAX
+    });
+    found
+}
+
+/// Whether a member has more active connections than its weight while some other has less than
+/// half as many as its own.
+#[inline(always)]
+pub(super) fn is_busy<T: Tables>(tables: &T, service: &Service, position: u32) -> bool {
+    let (active, weight) = active_and_weight(tables, service, position);
+    let mut idle = false;
+    if active > weight {
+        tables.each(service.count, |other| {
+            let (active, weight) = active_and_weight(tables, service, other);
+            idle = active * 2 < weight;
+            !idle
+        });
+    }
+    idle
+}
+
+#[inline(always)]
+fn active_and_weight<T: Tables>(tables: &T, service: &Service, position: u32) -> (u64, u64) {
+    let Some(member) = member(tables, service, position) else { return (0, 0) };
+    let active = tables.backend(member.backend).map_or(0, |backend| backend.active());
+    (u64::from(active), u64::from(member.weight))
 }

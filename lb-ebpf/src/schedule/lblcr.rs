@@ -1,10 +1,97 @@
-//! Not there yet: as `wlc`.
+//! Locality-based least connections with replication: a destination has a set of backends, and its
+//! connections go to the least loaded of them. The set grows when that one is busy while another
+//! backend is idle, and loses its most loaded one when it has not changed for a day.
+//!
+//! Two CPUs may change a set at the same time; then one change is lost, and made again by a later
+//! packet.
 
-use super::{Request, wlc};
+use super::{
+    Lightest, Request, available,
+    lblc::{is_busy, is_over, recall, remember},
+    member, overhead, wlc,
+};
 use crate::Tables;
-use lb_common::service::Service;
+use lb_common::{
+    cache::{Cache, backend, entry, position},
+    service::Service,
+};
 
 #[inline(always)]
-pub(super) fn choose<T: Tables>(tables: &T, service: &Service, _request: &Request) -> Option<u32> {
-    wlc::choose(tables, service)
+pub(super) fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
+    let mut known = recall(tables, service, request);
+    if let Some(cache) = &mut known {
+        let chosen = lightest(tables, service, cache);
+        if cache.size > 1 && is_over(cache.changed, tables.now()) {
+            shrink(tables, service, cache);
+        }
+        if let Some(position) = chosen
+            && !is_busy(tables, service, position)
+        {
+            return chosen;
+        }
+    }
+    let chosen = wlc::choose(tables, service)?;
+    let backend = member(tables, service, chosen)?.backend;
+    if let Some(cache) = known.or_else(|| remember(tables, service, request)) {
+        join(tables, cache, entry(backend, chosen));
+    }
+    Some(chosen)
+}
+
+/// The least loaded member of the set; of equals, the one that joined last.
+#[inline(always)]
+fn lightest<T: Tables>(tables: &T, service: &Service, cache: &Cache) -> Option<u32> {
+    let mut best = Lightest::none();
+    tables.each(cache.size, |step| {
+        let Some(&entry) = cache.set.get((cache.size - 1 - step) as usize) else { return false };
+        let Some(member) = member(tables, service, position(entry)) else { return true };
+        if let Some(backend) = available(tables, member) {
+            best.offer(position(entry), member.weight, overhead(backend));
+        }
+        true
+    });
+    best.position()
+}
+
+/// Takes the most loaded member with a weight out of the set.
+fn shrink<T: Tables>(tables: &T, service: &Service, cache: &mut Cache) {
+    let (mut most, mut load, mut weight) = (u32::MAX, 0, 0);
+    tables.each(cache.size, |step| {
+        let number = cache.size - 1 - step;
+        let Some(&entry) = cache.set.get(number as usize) else { return false };
+        let Some(member) = member(tables, service, position(entry)) else { return true };
+        let Some(backend) = tables.backend(member.backend) else { return true };
+        let (own_load, own_weight) = (overhead(backend), u64::from(member.weight));
+        if own_weight > 0 && (weight == 0 || load * own_weight < own_load * weight) {
+            (most, load, weight) = (number, own_load, own_weight);
+        }
+        true
+    });
+    if most >= cache.size {
+        return;
+    }
+    tables.each(cache.size - 1 - most, |step| {
+        let number = (most + step) as usize;
+        let Some(&next) = cache.set.get(number + 1) else { return false };
+        if let Some(place) = cache.set.get_mut(number) {
+            *place = next;
+        }
+        true
+    });
+    cache.size -= 1;
+    cache.changed = tables.now();
+}
+
+/// Puts a member into the set, unless it is there already or the set is full.
+fn join<T: Tables>(tables: &T, cache: &mut Cache, new: u32) {
+    let mut is_new = true;
+    tables.each(cache.size, |number| {
+        is_new = cache.set.get(number as usize).is_some_and(|&old| backend(old) != backend(new));
+        is_new
+    });
+    if is_new && let Some(place) = cache.set.get_mut(cache.size as usize) {
+        *place = new;
+        cache.size += 1;
+        cache.changed = tables.now();
+    }
 }
