@@ -20,8 +20,7 @@ pub fn run(args: Args) -> Result<()> {
     let lb_ctl = build::lb_ctl(&toolchain)?;
 
     let mut cargo = Command::new("cargo");
-    // An error names what failed; the stack of the test runner below it helps nobody.
-    cargo.arg("test").env("LB_CTL", lb_ctl).env("RUST_LIB_BACKTRACE", "0");
+    cargo.arg("test").env("LB_CTL", lb_ctl);
     toolchain.apply(&mut cargo);
     if args.cargo.is_empty() {
         // Every crate's tests run even if those of one fail: a report of all failures, not the first.

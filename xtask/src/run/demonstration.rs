@@ -24,7 +24,7 @@ pub(super) fn run(lb_ctl: PathBuf, keep: bool) -> Result<()> {
         drop(lab);
         println!("\nThe lab is gone again.");
     }
-    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("Every request was answered, by both servers in turn.");
     Ok(())
 }
@@ -57,7 +57,7 @@ fn show(lab: &Lab) -> Result<Vec<String>> {
 
 /// Ten requests one after the other, each a connection of its own.
 fn ask(client: &Namespace, url: &str) -> Result<()> {
-    let curl = ["curl", "--silent", "--show-error", "--insecure", "--max-time", "5", url];
+    let curl = ["curl", "-sSk", "--max-time", "5", url];
     println!("\nclient$ {}    (times {REQUESTS})", curl.join(" "));
     let mut answers = Vec::new();
     for number in 1..=REQUESTS {

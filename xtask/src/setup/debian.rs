@@ -37,6 +37,11 @@ pub fn install(packages: &[&str]) -> Result<()> {
         "this needs root: run it as root, or first: apt-get install --no-install-recommends {}",
         packages.join(" ")
     );
+    if !elevate::is_root() {
+        // Asks for the password now: a prompt behind a progress display would go unseen.
+        let status = Command::new("sudo").arg("--validate").status()?;
+        ensure!(status.success(), "sudo ended with {status}");
+    }
     let had_nginx = find("nginx").is_some();
     let no_services = NoServices::begin()?;
     static LISTS_READ: OnceLock<()> = OnceLock::new();

@@ -51,6 +51,8 @@ impl Toolchain {
     /// Tells a cargo that builds `lb-ctl` which compiler makes the BPF part.
     pub fn apply(&self, cargo: &mut Command) {
         cargo.env("LB_BPF_TOOLCHAIN", self.name());
+        // An error names what failed; the stack of the build script or test below it helps nobody.
+        cargo.env("RUST_LIB_BACKTRACE", "0");
         let mut path = OsString::new();
         if !self.has_rustup {
             // Without rustup to choose, one cargo compiles both parts: Debian's, the one that knows BPF.
