@@ -30,17 +30,18 @@ pub struct Plan {
     pub table: Vec<u32>,
 }
 
-/// Plans a service of IPv6 (`ipv6`) or IPv4 clients. `members` is its list, newest first, each
-/// with the address and the port (network order) of its backend.
-pub fn plan(scheduler: Scheduler, ipv6: bool, members: &[(Member, Address, u16)]) -> Plan {
+/// Plans a service with these members, newest first, each with the address and the port (network
+/// order) of its backend.
+pub fn plan(scheduler: Scheduler, members: &[(Member, Address, u16)]) -> Plan {
     let weights = || members.iter().map(|(member, ..)| member.weight);
+    let (divisor, greatest) = steps(weights());
     Plan {
-        divisor: weights().fold(0, greatest_common_divisor).max(1),
-        greatest: weights().max().unwrap_or(0),
+        divisor,
+        greatest,
         table: match scheduler {
             Scheduler::Dh => buckets(members.iter().map(|_| 1)),
             Scheduler::Sh => buckets(weights()),
-            Scheduler::Mh => maglev(ipv6, members),
+            Scheduler::Mh => maglev(members),
             _ => Vec::new(),
         },
     }
@@ -49,27 +50,27 @@ pub fn plan(scheduler: Scheduler, ipv6: bool, members: &[(Member, Address, u16)]
 /// [`Service::start`] of the next version of a service: what an edit of the members leaves of the
 /// turn that the service has reached.
 ///
-/// `members` is the list of the version in use, `next` the new one, `planned` its plan. `old` is
-/// `None` for a new service, and for one whose scheduler changes: that starts anew.
-pub fn start(
-    scheduler: Scheduler,
-    old: Option<(&Service, Turn)>,
-    members: &[Member],
-    next: &[Member],
-    planned: &Plan,
-) -> u32 {
+/// `old` is the version in use, with its turn and its members; `None` for a new service, and for
+/// one whose scheduler changes: that starts anew. `next` are the members of the next version.
+pub fn start(scheduler: Scheduler, old: Option<(&Service, Turn, &[Member])>, next: &[Member]) -> u32 {
     match (scheduler, old) {
-        (Scheduler::Rr, Some((service, turn))) => {
+        (Scheduler::Rr, Some((service, turn, members))) => {
             let last = if is_current(turn, service) { turn.position() } else { service.start };
             last_kept(&members[..members.len().min(last as usize)], next)
         }
-        (Scheduler::Wrr, Some((service, turn))) => {
+        (Scheduler::Wrr, Some((service, turn, _))) => {
             let level = if is_current(turn, service) { turn.level() } else { service.start };
-            kept_level(level, planned.divisor, planned.greatest)
+            let (divisor, greatest) = steps(next.iter().map(|member| member.weight));
+            kept_level(level, divisor, greatest)
         }
         (Scheduler::Wrr, None) => level_after_adding(next),
         _ => 0,
     }
+}
+
+/// [`Plan::divisor`] and [`Plan::greatest`].
+fn steps(weights: impl Iterator<Item = u32> + Clone) -> (u32, u32) {
+    (weights.clone().fold(0, greatest_common_divisor).max(1), weights.max().unwrap_or(0))
 }
 
 fn is_current(turn: Turn, service: &Service) -> bool {
@@ -135,7 +136,7 @@ struct Permutation {
 
 /// Weights count here as they last were above 0, so a quiesced member keeps its slots and a return
 /// of its weight moves no client.
-fn maglev(ipv6: bool, members: &[(Member, Address, u16)]) -> Vec<u32> {
+fn maglev(members: &[(Member, Address, u16)]) -> Vec<u32> {
     let mut table = vec![NO_BACKEND; MAGLEV_SLOTS as usize];
     // IPVS refuses to plan for more members than slots, and keeps the table it has.
     let first = members.len().saturating_sub(MAGLEV_SLOTS as usize);
@@ -152,7 +153,7 @@ fn maglev(ipv6: bool, members: &[(Member, Address, u16)]) -> Vec<u32> {
     let mut permutations: Vec<Permutation> = members
         .iter()
         .map(|(member, address, port)| {
-            let key = server_key(ipv6, *address).wrapping_add(u16::from_be(*port).into());
+            let key = fold(*address).wrapping_add(u16::from_be(*port).into());
             Permutation {
                 slot: mh::hash(key, START_KEY) % MAGLEV_SLOTS,
                 stride: mh::hash(key, STRIDE_KEY) % (MAGLEV_SLOTS - 1) + 1,
@@ -175,14 +176,4 @@ fn maglev(ipv6: bool, members: &[(Member, Address, u16)]) -> Vec<u32> {
         }
     }
     table
-}
-
-/// The 32 bits of a backend's address. IPVS goes by the service's family, so of an IPv6 backend
-/// that an IPv4 service tunnels to it sees the first word only.
-fn server_key(ipv6: bool, address: Address) -> u32 {
-    if ipv6 || address.is_ipv4() {
-        return fold(address);
-    }
-    let [a, b, c, d, ..] = address.octets();
-    u32::from_be_bytes([a, b, c, d])
 }

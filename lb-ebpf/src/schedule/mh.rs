@@ -70,3 +70,19 @@ const fn round([a, b, c, d]: [u64; 4]) -> [u64; 4] {
     let c = c.rotate_left(32);
     [a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::{DefaultHasher, Hasher};
+
+    /// The standard library's hasher happens to be SipHash-1-3 with a key of 0.
+    #[test]
+    fn the_hash_is_siphash_1_3() {
+        for value in [0, 1, 0xc0a8_020a, u32::MAX] {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&value.to_le_bytes());
+            assert_eq!(hash(value, 0), hasher.finish() as u32);
+        }
+    }
+}
