@@ -606,8 +606,8 @@ proptest! {
     fn wrr_stands_the_same_whether_added_one_by_one_or_at_once(weights in prop::collection::vec(0_u32..20, 0..8)) {
         let at_once = Balancer::listed(Scheduler::Wrr, &weights);
         let mut one_by_one = Balancer::new(Scheduler::Wrr, 0);
-        for (index, &weight) in (0..).zip(&weights).rev() {
-            one_by_one.add(index, weight);
+        for (index, &weight) in weights.iter().enumerate().rev() {
+            one_by_one.add(index as u32, weight);
         }
         prop_assert_eq!(one_by_one.service.start, at_once.service.start);
         prop_assert_eq!(one_by_one.letters(30), at_once.letters(30));
