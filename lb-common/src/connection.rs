@@ -43,6 +43,9 @@ pub struct Connection {
 }
 
 const _: () = assert!(size_of::<Connection>() == 128);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Connection {}
 
 impl Connection {
     /// Its state.
@@ -102,8 +105,10 @@ pub mod state {
     pub const UDP: u8 = 11;
     /// How many states have a timeout.
     pub const COUNT: usize = 16;
-    /// The slot is in no index any more; the sweep gives it back in its next round.
-    pub const DEAD: u8 = 0xfe;
+    /// The slot is in no index any more; the sweep lets it rest for a round.
+    pub const DEAD: u8 = 0xfd;
+    /// The slot has rested since the sweep's last round, so that no CPU still holds it.
+    pub const RESTING: u8 = 0xfe;
     /// The slot is on the free list. Also the state of a slot never used: see [`is_live`].
     pub const FREE: u8 = 0xff;
 

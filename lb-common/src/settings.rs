@@ -55,14 +55,14 @@ pub struct Table {
     pub used: u64,
     /// Slot at which the sweep goes on.
     pub cursor: u32,
-    /// Index at which the estimator goes on.
+    /// Backend at which the estimator goes on.
     pub estimated: u32,
     /// Full rounds of the sweep.
     pub rounds: u64,
     /// Backend slots that may be in use: all lie below it. Written by `lb-ctl`.
     pub backends: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Tick at which the next estimate of all rates begins.
+    pub estimate_due: u32,
 }
 
 const _: () = assert!(size_of::<Table>() == 32);

@@ -24,6 +24,20 @@ const _: () = assert!(size_of::<Traffic>() == 40);
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Traffic {}
 
+impl Traffic {
+    /// Counts one packet of `bytes`, from the client (`forward`) or to it.
+    #[inline(always)]
+    pub fn count(&mut self, forward: bool, bytes: u64) {
+        if forward {
+            self.packets_in += 1;
+            self.bytes_in += bytes;
+        } else {
+            self.packets_out += 1;
+            self.bytes_out += bytes;
+        }
+    }
+}
+
 /// Rates of a backend as IPVS's estimator keeps them (`net/netfilter/ipvs/ip_vs_est.c`): every two
 /// seconds, average += (rate - average) / 4, in fixed point.
 #[repr(C)]

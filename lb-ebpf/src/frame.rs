@@ -14,8 +14,8 @@ pub trait Frame {
     /// Writes a `T`; [`Reason::RewriteFailed`] where the packet ends before it.
     fn store<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason>;
 
-    /// Length of the whole frame in bytes, all buffers together.
-    fn length(&self) -> usize;
+    /// Whether the whole frame, all buffers together, reaches to `end`.
+    fn holds(&self, end: usize) -> bool;
 
     /// One's complement sum (RFC 1071) of the 16-bit words in `offset..end`, not folded, the bytes
     /// taken as they lie in memory; an odd last byte is padded with zero. `None` where that is
@@ -30,4 +30,12 @@ pub trait Frame {
 
     /// Index of the interface that the packet came in by.
     fn interface(&self) -> u32;
+
+    /// Whether the transport checksum may still be the bare sum of the pseudo-header: a sender on
+    /// the same machine leaves the rest to a network card that there is not.
+    fn may_be_partial(&self) -> bool;
+
+    /// Whether the kernel's socket buffer, which knows that a checksum is partial, stays with the
+    /// packet wherever it is sent (generic XDP). In native XDP it stays only with a passed packet.
+    fn keeps_buffer(&self) -> bool;
 }

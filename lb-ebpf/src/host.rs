@@ -31,6 +31,17 @@ pub struct HostFrame {
     pub bytes: Vec<u8>,
     /// Index of the interface that it came in by.
     pub interface: u32,
+    /// Whether its transport checksum may be partial.
+    pub partial: bool,
+    /// Whether it is handled in generic XDP.
+    pub generic: bool,
+}
+
+impl HostFrame {
+    /// A frame with valid checksums that came in by interface 1, in native XDP.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, interface: 1, partial: false, generic: false }
+    }
 }
 
 impl Frame for HostFrame {
@@ -44,8 +55,8 @@ impl Frame for HostFrame {
         Ok(())
     }
 
-    fn length(&self) -> usize {
-        self.bytes.len()
+    fn holds(&self, end: usize) -> bool {
+        end <= self.bytes.len()
     }
 
     fn sum(&self, offset: usize, end: usize) -> Option<u64> {
@@ -68,6 +79,14 @@ impl Frame for HostFrame {
 
     fn interface(&self) -> u32 {
         self.interface
+    }
+
+    fn may_be_partial(&self) -> bool {
+        self.partial
+    }
+
+    fn keeps_buffer(&self) -> bool {
+        self.generic
     }
 }
 
@@ -124,6 +143,10 @@ pub struct HostTables {
     pub devices: HashMap<u32, Device>,
     /// Routes by destination.
     pub routes: HashMap<Address, Route>,
+    /// Slots given back.
+    pub free: RefCell<Vec<u32>>,
+    /// Whether the next look at a neighbour says that a probe is due.
+    pub probe: Cell<bool>,
     /// ICMP answers that may still be sent.
     pub answers: Cell<u32>,
 }
@@ -148,6 +171,8 @@ impl HostTables {
             fragments: RefCell::default(),
             devices: HashMap::new(),
             routes: HashMap::new(),
+            free: RefCell::default(),
+            probe: Cell::new(false),
             answers: Cell::new(u32::MAX),
         }
     }
@@ -184,6 +209,9 @@ impl Tables for HostTables {
     }
 
     fn take_slot(&self) -> Option<u32> {
+        if let Some(slot) = self.free.borrow_mut().pop() {
+            return Some(slot);
+        }
         let slot = self.used.get();
         self.used.set(slot + 1);
         ((slot as usize) < self.connections.0.len()).then_some(slot)
@@ -236,6 +264,14 @@ impl Tables for HostTables {
 
     fn route(&self, _interface: u32, _source: Address, destination: Address, _protocol: u8) -> Route {
         self.routes.get(&destination).copied().unwrap_or(Route::Other)
+    }
+
+    fn is_probe_due(&self, _interface: u32, _neighbour: [u8; 6]) -> bool {
+        self.probe.replace(false)
+    }
+
+    fn give_slot(&self, slot: u32) {
+        self.free.borrow_mut().push(slot);
     }
 
     fn may_answer(&self) -> bool {

@@ -1,4 +1,67 @@
+//! The XDP shell around the packet path: entry points, and the one match from reasons to actions.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-//! Placeholder until the kernel shell lands.
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", allow(internal_features, reason = "no stable atomics on the BPF target"))]
+
+/// The program is for the BPF target; on the host there is only the library.
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
+
+#[cfg(target_arch = "bpf")]
+mod kernel;
+
+#[cfg(target_arch = "bpf")]
+mod program {
+    use crate::kernel::{frame::XdpFrame, globals, sweep, tables::Maps, trace};
+    use aya_ebpf::{EbpfContext, bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
+    use lb_common::reason::Verdict;
+    use lb_ebpf::{Outcome, handle};
+
+    /// The balancer: attached to every interface.
+    #[xdp(frags)]
+    pub fn balance(context: XdpContext) -> u32 {
+        let mut frame = XdpFrame::new(&context);
+        let maps = Maps { context: context.as_ptr() };
+        let outcome = if globals::TRACE.load() != 0 {
+            trace::traced(&context, &mut frame, &maps)
+        } else {
+            handle(&mut frame, &maps)
+        };
+        maps.count(outcome.reason);
+        action(outcome)
+    }
+
+    #[inline(always)]
+    fn action(outcome: Outcome) -> u32 {
+        match outcome.reason.verdict() {
+            Verdict::Pass | Verdict::Kernel => XDP_PASS,
+            Verdict::Drop => XDP_DROP,
+            Verdict::Forward if outcome.interface == 0 => XDP_TX,
+            Verdict::Forward => unsafe { bpf_redirect(outcome.interface, 0) as u32 },
+        }
+    }
+
+    /// Run once by `lb-ctl` after loading: starts the sweep's timer, or hands it to this program.
+    #[xdp]
+    pub fn arm(_context: XdpContext) -> u32 {
+        if sweep::arm() { XDP_PASS } else { XDP_ABORTED }
+    }
+
+    /// Run once by `lb-ctl` before unloading: stops the sweep's timer.
+    #[xdp]
+    pub fn disarm(_context: XdpContext) -> u32 {
+        if sweep::disarm() { XDP_PASS } else { XDP_ABORTED }
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // Unreachable: the verifier refuses a program that could get here.
+    loop {}
+}
+
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

@@ -62,8 +62,14 @@ pub trait Tables {
     fn device(&self, interface: u32) -> Option<&Device>;
     /// Asks the kernel's routing for the next hop of a packet that came in by `interface`.
     fn route(&self, interface: u32, source: Address, destination: Address, protocol: u8) -> Route;
+    /// Whether it is time to let the kernel use a neighbour, so that it finds out whether the
+    /// neighbour is still there: what XDP sends, the kernel does not see.
+    fn is_probe_due(&self, interface: u32, neighbour: [u8; 6]) -> bool;
     /// Whether one more ICMP answer may be sent now.
     fn may_answer(&self) -> bool;
+
+    /// Gives back a slot of the connection table.
+    fn give_slot(&self, slot: u32);
 
     /// Calls `body` with 0, 1, … below `count` until it says `false`.
     ///

@@ -1,0 +1,182 @@
+//! ICMP and ICMPv6 errors that the balancer itself sends, in the service's name (RFC 792, RFC 4443,
+//! RFC 1191).
+
+use crate::{
+    Frame, Outcome, Reason, Tables,
+    checksum::{self, fold},
+    packet::{Fragment, Packet},
+    wire::{
+        ethernet::{self, Ethernet, Tag},
+        icmp::{self, Icmp},
+        ipv4::{self, Ipv4},
+        ipv6::{self, Ipv6},
+    },
+};
+use bytemuck::Zeroable;
+use lb_common::{device, protocol};
+
+/// What an error says, in both protocols.
+#[derive(Clone, Copy)]
+struct Message {
+    reason: Reason,
+    /// Type and code of ICMP.
+    v4: (u8, u8),
+    /// Type and code of ICMPv6.
+    v6: (u8, u8),
+    mtu: u16,
+}
+
+/// Nobody can serve the packet: port unreachable.
+#[inline(always)]
+pub fn unreachable<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Outcome {
+    let (v4, v6) = ((icmp::v4::UNREACHABLE, icmp::v4::PORT), (icmp::v6::UNREACHABLE, icmp::v6::PORT));
+    let message = Message { reason: Reason::AnsweredUnreachable, v4, v6, mtu: 0 };
+    send(frame, tables, packet, message, Reason::NoBackend)
+}
+
+/// The TTL or hop limit ends here.
+#[inline(always)]
+pub fn time_exceeded<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Outcome {
+    let (v4, v6) = ((icmp::v4::TIME_EXCEEDED, 0), (icmp::v6::TIME_EXCEEDED, 0));
+    let message = Message { reason: Reason::AnsweredTimeExceeded, v4, v6, mtu: 0 };
+    send(frame, tables, packet, message, Reason::TtlExpired)
+}
+
+/// The packet is larger than what the way to the backend takes.
+#[inline(always)]
+pub fn too_big<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet, mtu: u16) -> Outcome {
+    let v4 = (icmp::v4::UNREACHABLE, icmp::v4::FRAGMENTATION_NEEDED);
+    let message = Message { reason: Reason::AnsweredTooBig, v4, v6: (icmp::v6::TOO_BIG, 0), mtu };
+    send(frame, tables, packet, message, Reason::TooBig)
+}
+
+/// The longest ICMP error (RFC 1812 §4.3.2.3) and the longest ICMPv6 error (RFC 4443 §2.4).
+const LONGEST: [usize; 2] = [576, 1280];
+
+/// Turns the frame into the error about it. `otherwise` is the reason when none may be sent.
+#[inline(always)]
+fn send<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    message: Message,
+    otherwise: Reason,
+) -> Outcome {
+    // RFC 1122 §3.2.2: never about a later fragment.
+    if packet.fragment == Fragment::Later {
+        return Outcome::of(otherwise);
+    }
+    if !tables.may_answer() {
+        return Outcome::of(Reason::AnswerLimited);
+    }
+    match build(frame, tables, packet, message) {
+        Ok(outcome) => outcome,
+        Err(reason) => Outcome::of(reason),
+    }
+}
+
+#[inline(always)]
+fn build<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    message: Message,
+) -> Result<Outcome, Reason> {
+    let added = icmp::LENGTH + if packet.is_ipv4 { ipv4::LENGTH } else { ipv6::LENGTH };
+    let longest = if packet.is_ipv4 { LONGEST[0] } else { LONGEST[1] };
+    let length = (added + packet.length()).min(longest);
+    let network = packet.network;
+
+    let outer: Ethernet = frame.load(0).ok_or(Reason::RewriteFailed)?;
+    let tags: [Tag; 2] = [
+        frame.load(ethernet::LENGTH).unwrap_or(Tag::zeroed()),
+        frame.load(ethernet::LENGTH + ethernet::TAG_LENGTH).unwrap_or(Tag::zeroed()),
+    ];
+    frame.grow(added)?;
+    frame.truncate(network + length)?;
+    let interface = frame.interface();
+    let flags = tables.device(interface).map_or(0, |device| device.flags);
+    let transmit = flags & device::flags::TRANSMIT != 0 || frame.keeps_buffer();
+    let sent = transmit || flags & device::flags::REDIRECT != 0;
+    // Sent, it goes back where it came from. Passed, it must be for this host, which routes it.
+    let header = match sent {
+        true => Ethernet { destination: outer.source, source: outer.destination, kind: outer.kind },
+        false => outer,
+    };
+    frame.store(0, header)?;
+    if network > ethernet::LENGTH {
+        frame.store(ethernet::LENGTH, tags[0])?;
+    }
+    if network > ethernet::LENGTH + ethernet::TAG_LENGTH {
+        frame.store(ethernet::LENGTH + ethernet::TAG_LENGTH, tags[1])?;
+    }
+    if packet.is_ipv4 {
+        write_ipv4(frame, packet, message, length)?;
+    } else {
+        write_ipv6(frame, packet, message, length)?;
+    }
+    Ok(match (sent, transmit) {
+        (false, _) => Outcome::of(Reason::KernelDevice),
+        (true, true) => Outcome::of(message.reason),
+        (true, false) => Outcome { reason: message.reason, interface },
+    })
+}
+
+#[inline(always)]
+fn write_ipv4<F: Frame>(frame: &mut F, packet: &Packet, message: Message, length: usize) -> Result<(), Reason> {
+    let mut header = Ipv4 {
+        version_length: 0x45,
+        // RFC 1812 §4.3.2.5: precedence 6, internetwork control.
+        service: 0xc0,
+        length: (length as u16).to_be(),
+        identification: 0,
+        fragment: 0,
+        ttl: 64,
+        protocol: protocol::ICMP,
+        checksum: 0,
+        source: packet.flow.destination.ipv4(),
+        destination: packet.flow.source.ipv4(),
+    };
+    let words: [u16; ipv4::LENGTH / 2] = bytemuck::cast(header);
+    let mut sum = 0;
+    for word in words {
+        sum += word as u64;
+    }
+    header.checksum = !fold(sum);
+    frame.store(packet.network, header)?;
+    let (kind, code) = message.v4;
+    let detail = (message.mtu as u32).to_be();
+    write_icmp(frame, packet.network + ipv4::LENGTH, packet.network + length, Icmp { kind, code, checksum: 0, detail }, 0)
+}
+
+#[inline(always)]
+fn write_ipv6<F: Frame>(frame: &mut F, packet: &Packet, message: Message, length: usize) -> Result<(), Reason> {
+    let payload = length - ipv6::LENGTH;
+    let (source, destination) = (packet.flow.destination, packet.flow.source);
+    let header = Ipv6 {
+        version_flow: 0x6000_0000u32.to_be(),
+        length: (payload as u16).to_be(),
+        next: protocol::ICMPV6,
+        hop_limit: 64,
+        source: bytemuck::cast(source.words),
+        destination: bytemuck::cast(destination.words),
+    };
+    frame.store(packet.network, header)?;
+    let (kind, code) = message.v6;
+    let detail = (message.mtu as u32).to_be();
+    let pseudo = checksum::pseudo_header(source, destination, protocol::ICMPV6, payload as u32);
+    write_icmp(
+        frame,
+        packet.network + ipv6::LENGTH,
+        packet.network + length,
+        Icmp { kind, code, checksum: 0, detail },
+        pseudo,
+    )
+}
+
+#[inline(always)]
+fn write_icmp<F: Frame>(frame: &mut F, at: usize, end: usize, header: Icmp, start: u64) -> Result<(), Reason> {
+    frame.store(at, header)?;
+    let checksum = checksum::of_frame(frame, at, end, start).ok_or(Reason::RewriteFailed)?;
+    frame.store(at + icmp::CHECKSUM, checksum)
+}

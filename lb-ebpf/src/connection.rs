@@ -1,0 +1,197 @@
+//! The life of a connection: made, moved from state to state, ended.
+
+use crate::{
+    Reason, Tables,
+    index::{self, Found},
+    packet::{Flow, Packet},
+    schedule,
+    state::tcp,
+};
+use lb_common::{
+    backend::{ACTIVE, Backend, INACTIVE, Member},
+    bucket::Direction,
+    connection::{Connection, NextHop, flags, next_use, state, with_state},
+    protocol,
+    settings::Settings,
+    time::remaining,
+};
+
+impl Found<'_> {
+    /// Whether its time is over, though the sweep has not come by yet.
+    #[inline(always)]
+    pub fn is_expired(&self, now: u32) -> bool {
+        remaining(self.connection.expires, now) <= 0
+    }
+
+    /// Whether a client's SYN starts a new connection in this one's place (`conn_reuse_mode` 1).
+    #[inline(always)]
+    pub fn is_renewed_by(&self, packet: &Packet) -> bool {
+        let current = self.word as u8;
+        packet.tcp_flags & crate::wire::tcp::flags::SYN != 0
+            && packet.fragment != crate::packet::Fragment::Later
+            && (current == state::TIME_WAIT || current == state::CLOSE)
+            && self.connection.template == 0
+    }
+
+    /// Moves the connection to the state after `packet` and restarts its timer.
+    #[inline(always)]
+    pub fn advance<T: Tables>(&mut self, tables: &T, packet: &Packet, settings: &Settings, now: u32) {
+        let mut current = self.word as u8;
+        if packet.flow.protocol == protocol::TCP && packet.fragment != crate::packet::Fragment::Later {
+            let event = tcp::event(packet.tcp_flags);
+            // A plain ACK in ESTABLISHED, which nearly every packet is, changes nothing on any side.
+            if current != state::ESTABLISHED || event != tcp::Event::Ack {
+                current = self.transition(tables, event);
+            }
+        }
+        let timeout = settings.timeouts[(current & 0xf) as usize];
+        let expires = now.wrapping_add(timeout);
+        // Within one tick the line stays clean: most packets of a busy connection write nothing.
+        if self.connection.expires != expires {
+            self.connection.expires = expires;
+        }
+    }
+
+    #[inline(always)]
+    fn transition<T: Tables>(&mut self, tables: &T, event: tcp::Event) -> u8 {
+        for _ in 0..RETRIES {
+            let current = self.word as u8;
+            let next = tcp::next(self.direction.into(), event, current);
+            if next == current {
+                break;
+            }
+            match tables.compare_exchange(&mut self.connection.word, self.word, with_state(self.word, next)) {
+                Ok(()) => {
+                    self.word = with_state(self.word, next);
+                    let change = weight_of(next).wrapping_sub(weight_of(current));
+                    if change != 0
+                        && let Some(backend) = tables.backend(self.connection.backend_index)
+                    {
+                        tables.add(&mut backend.connections, change);
+                    }
+                    break;
+                }
+                // Another CPU moved the same connection: go on from there, unless the slot is another's.
+                Err(other) if other >> 8 == self.word >> 8 && state::is_live(other) => self.word = other,
+                Err(_) => break,
+            }
+        }
+        self.word as u8
+    }
+
+    /// Ends the connection now.
+    #[inline(always)]
+    pub fn end<T: Tables>(&self, tables: &T, settings: &Settings) {
+        end(tables, self.slot, self.word, settings);
+    }
+}
+
+/// How often a lost race is tried again; more than two CPUs at one connection are rare.
+const RETRIES: u32 = 4;
+
+/// What a connection in a state adds to its backend's counters.
+#[inline(always)]
+const fn weight_of(current: u8) -> u64 {
+    if state::is_active(current) { ACTIVE } else { INACTIVE }
+}
+
+/// Makes a connection from the client's `flow` to `member`, in state NONE, which counts as inactive.
+#[inline(always)]
+pub fn create<'a, T: Tables>(
+    tables: &'a T,
+    flow: &Flow,
+    hash: u64,
+    member: &Member,
+    settings: &Settings,
+    now: u32,
+) -> Result<Found<'a>, Reason> {
+    let backend = tables.backend(member.backend).ok_or(Reason::NoBackend)?;
+    let slot = tables.take_slot().ok_or(Reason::TableFull)?;
+    let connection = tables.connection(slot).ok_or(Reason::TableFull)?;
+    connection.client = flow.source;
+    connection.service = flow.destination;
+    connection.backend = backend.address;
+    connection.client_port = flow.source_port;
+    connection.service_port = flow.destination_port;
+    connection.backend_port = backend.port;
+    connection.protocol = flow.protocol;
+    connection.flags = member.method as u8 & flags::METHOD;
+    connection.to_backend = NextHop::default();
+    connection.to_client = NextHop::default();
+    connection.backend_index = member.backend;
+    connection.template = 0;
+    connection.controlled = 0;
+    let first = if flow.protocol == protocol::UDP { state::UDP } else { state::NONE };
+    connection.expires = now.wrapping_add(settings.timeouts[(first & 0xf) as usize]);
+    let word = next_use(connection.word, first);
+    // Nobody can find the slot before it is in the index, and entering it there is a full barrier.
+    connection.word = word;
+    bind(tables, backend, member);
+
+    let reply = index::hash(&reply_flow(connection), settings);
+    if !index::insert(tables, reply, slot, Direction::Reply) || !index::insert(tables, hash, slot, Direction::Forward) {
+        end(tables, slot, word, settings);
+        return Err(Reason::TableFull);
+    }
+    // Two CPUs may have made the same connection at once. Both are in the index now, and both look
+    // from the same end: the one found first stays.
+    match index::find(tables, flow, hash) {
+        Some(found) if found.slot != slot => {
+            end(tables, slot, word, settings);
+            Ok(found)
+        }
+        _ => {
+            if let Some(traffic) = tables.traffic(member.backend) {
+                traffic.connections += 1;
+            }
+            Ok(Found { slot, direction: Direction::Forward, connection, word })
+        }
+    }
+}
+
+#[inline(always)]
+fn bind<T: Tables>(tables: &T, backend: &mut Backend, member: &Member) {
+    tables.add(&mut backend.connections, INACTIVE);
+    schedule::bound(member, backend);
+}
+
+/// Ends the connection in `slot`, if its word still is `word`: takes it out of the index and off its
+/// backend's counters. Of several CPUs that try, one does it. The sweep gives the slot back.
+#[inline(always)]
+pub fn end<T: Tables>(tables: &T, slot: u32, word: u64, settings: &Settings) {
+    let Some(connection) = tables.connection(slot) else { return };
+    if tables.compare_exchange(&mut connection.word, word, with_state(word, state::DEAD)).is_err() {
+        return;
+    }
+    if let Some(backend) = tables.backend(connection.backend_index) {
+        tables.add(&mut backend.connections, weight_of(word as u8).wrapping_neg());
+    }
+    let forward = index::hash(&forward_flow(connection), settings);
+    index::remove(tables, forward, slot, Direction::Forward);
+    let reply = index::hash(&reply_flow(connection), settings);
+    index::remove(tables, reply, slot, Direction::Reply);
+}
+
+/// The flow of a connection's packets from the client.
+#[inline(always)]
+fn forward_flow(connection: &Connection) -> Flow {
+    Flow {
+        source: connection.client,
+        destination: connection.service,
+        source_port: connection.client_port,
+        destination_port: connection.service_port,
+        protocol: connection.protocol,
+    }
+}
+
+/// The flow of a connection's packets from the backend.
+#[inline(always)]
+fn reply_flow(connection: &Connection) -> Flow {
+    Flow {
+        source: connection.backend,
+        destination: connection.client,
+        source_port: connection.backend_port,
+        destination_port: connection.client_port,
+        protocol: connection.protocol,
+    }
+}

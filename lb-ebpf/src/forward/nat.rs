@@ -1,0 +1,170 @@
+//! NAT (`-m`): the destination is rewritten on the way to the backend, the source on the way back.
+
+use crate::{
+    Frame, Outcome, Reason, Tables, answer,
+    checksum::{self, Change},
+    index::Found,
+    nexthop,
+    packet::{Flow, Fragment, Packet},
+    wire::{ipv4, ipv4::Ipv4, ipv6, tcp, udp},
+};
+use lb_common::{address::Address, bucket::Direction, connection::exit, protocol};
+
+/// Rewrites the packet and decides how it leaves.
+#[inline(always)]
+pub fn forward<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    found: &mut Found,
+    packet: &Packet,
+    now: u32,
+) -> Outcome {
+    match try_forward(frame, tables, found, packet, now) {
+        Ok(outcome) => outcome,
+        Err(reason) => Outcome::of(reason),
+    }
+}
+
+#[inline(always)]
+fn try_forward<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    found: &mut Found,
+    packet: &Packet,
+    now: u32,
+) -> Result<Outcome, Reason> {
+    let connection = &mut *found.connection;
+    let forward = found.direction == Direction::Forward;
+    if packet.ttl <= 1 {
+        return match forward {
+            true => Ok(answer::time_exceeded(frame, tables, packet)),
+            // As with IPVS, whose hook for replies comes after the kernel's own check.
+            false => Err(Reason::ReplyTtlExpired),
+        };
+    }
+    let (after, hop) = if forward {
+        let after = Flow {
+            destination: connection.backend,
+            destination_port: connection.backend_port,
+            ..packet.flow
+        };
+        (after, &mut connection.to_backend)
+    } else {
+        let after = Flow { source: connection.service, source_port: connection.service_port, ..packet.flow };
+        (after, &mut connection.to_client)
+    };
+    let mut exit = nexthop::resolve(frame, tables, hop, after.source, after.destination, packet, now);
+    if hop.interface != 0 && packet.length() > hop.mtu as usize {
+        exit = Err(Reason::KernelFragment);
+        if packet.dont_fragment && !frame.keeps_buffer() {
+            return match forward {
+                true => Ok(answer::too_big(frame, tables, packet, hop.mtu)),
+                false => Err(Reason::ReplyTooBig),
+            };
+        }
+    }
+    if packet.is_tagged() {
+        exit = Err(Reason::KernelVlan);
+    }
+    let kept = exit.is_err() || frame.keeps_buffer();
+    rewrite(frame, packet, &after, kept)?;
+    let reason = match exit {
+        Ok(()) => {
+            nexthop::address_frame(frame, hop)?;
+            if hop.exit == exit::TRANSMIT { Reason::Transmitted } else { Reason::Redirected }
+        }
+        Err(reason) => {
+            // The kernel forwards what is addressed to this host, and takes the TTL down itself.
+            return Ok(Outcome::of(reason));
+        }
+    };
+    decrement(frame, packet)?;
+    Ok(Outcome { reason, interface: hop.interface })
+}
+
+/// Puts addresses and ports of `after` into the packet and corrects every checksum. `kept` says
+/// that the kernel's socket buffer goes along, with what it knows of a partial checksum.
+#[inline(always)]
+pub fn rewrite<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, kept: bool) -> Result<(), Reason> {
+    let before = &packet.flow;
+    let addresses =
+        Change::default().address(before.source, after.source).address(before.destination, after.destination);
+    if packet.fragment != Fragment::Later {
+        let place = packet.transport
+            + match before.protocol {
+                protocol::TCP => tcp::CHECKSUM,
+                _ => udp::CHECKSUM,
+            };
+        let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
+        // RFC 768: no checksum was made; it may stay so with IPv4.
+        let absent = before.protocol == protocol::UDP && old == 0;
+        if !absent {
+            let length = (packet.end - packet.transport) as u32;
+            let partial = frame.may_be_partial()
+                && packet.fragment == Fragment::Whole
+                && old == checksum::fold(checksum::pseudo_header(
+                    before.source,
+                    before.destination,
+                    before.protocol,
+                    length,
+                ));
+            let mut new = if !partial {
+                addresses
+                    .word(before.source_port, after.source_port)
+                    .word(before.destination_port, after.destination_port)
+                    .apply(old)
+            } else {
+                let pseudo =
+                    checksum::pseudo_header(after.source, after.destination, before.protocol, length);
+                if kept {
+                    checksum::fold(pseudo)
+                } else {
+                    frame.store(place, 0u16)?;
+                    frame.store(packet.transport, ports(after))?;
+                    checksum::of_frame(frame, packet.transport, packet.end, pseudo)
+                        .ok_or(Reason::RewriteFailed)?
+                }
+            };
+            if before.protocol == protocol::UDP && new == 0 {
+                new = 0xffff;
+            }
+            frame.store(place, new)?;
+        }
+        frame.store(packet.transport, ports(after))?;
+    }
+    if packet.is_ipv4 {
+        let place = packet.network + ipv4::offset::CHECKSUM;
+        let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
+        frame.store(place, addresses.apply(old))?;
+        frame.store(packet.network + ipv4::offset::SOURCE, after.source.ipv4())?;
+        frame.store(packet.network + ipv4::offset::DESTINATION, after.destination.ipv4())
+    } else {
+        frame.store(packet.network + ipv6::offset::SOURCE, halves(after.source))?;
+        frame.store(packet.network + ipv6::offset::DESTINATION, halves(after.destination))
+    }
+}
+
+/// Takes the TTL or hop limit down by one.
+#[inline(always)]
+pub fn decrement<F: Frame>(frame: &mut F, packet: &Packet) -> Result<(), Reason> {
+    if !packet.is_ipv4 {
+        return frame.store(packet.network + ipv6::offset::HOP_LIMIT, packet.ttl.wrapping_sub(1));
+    }
+    let header: Ipv4 = frame.load(packet.network).ok_or(Reason::RewriteFailed)?;
+    let word = |ttl: u8| u16::from_ne_bytes([ttl, header.protocol]);
+    let change = Change::default().word(word(header.ttl), word(header.ttl.wrapping_sub(1)));
+    frame.store(packet.network + ipv4::offset::TTL, header.ttl.wrapping_sub(1))?;
+    frame.store(packet.network + ipv4::offset::CHECKSUM, change.apply(header.checksum))
+}
+
+/// Both ports as they lie in front of a TCP or UDP header.
+#[inline(always)]
+fn ports(flow: &Flow) -> [u16; 2] {
+    [flow.source_port, flow.destination_port]
+}
+
+/// An address in pieces that may be stored at any even offset.
+#[inline(always)]
+fn halves(address: Address) -> [u32; 4] {
+    bytemuck::cast(address.words)
+}

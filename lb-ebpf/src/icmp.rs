@@ -1,0 +1,160 @@
+//! ICMP errors about connections, translated in both directions, so that traceroute and path MTU
+//! discovery work through the balancer (`ip_vs_in_icmp`, `ip_vs_nat_icmp`).
+//!
+//! The packet that an error quotes travelled the other way: an error from the client's side quotes
+//! a reply that we sent, and goes on to the backend as if it quoted the backend's own packet.
+
+use crate::{
+    Frame, Outcome, Reason, Tables,
+    checksum::Change,
+    index::Found,
+    forward::nat::decrement,
+    index, nexthop,
+    packet::{Flow, Packet},
+    wire::{icmp, icmp::Icmp, ipv4, ipv6, tcp, udp},
+};
+use lb_common::{bucket::Direction, connection::exit, protocol, settings::Settings};
+
+/// Translates an ICMP error about a connection; everything else is left to the host.
+#[inline(always)]
+pub fn handle<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    settings: &Settings,
+    now: u32,
+) -> Result<Outcome, Reason> {
+    let header: Icmp = frame.load(packet.transport).ok_or(Reason::TruncatedTransport)?;
+    if !is_error(packet, header.kind) || packet.fragment != crate::packet::Fragment::Whole {
+        return Err(Reason::IcmpToHost);
+    }
+    let quoted = Packet::quoted(frame, packet.transport + icmp::LENGTH, packet.is_ipv4)?;
+    if !matches!(quoted.flow.protocol, protocol::TCP | protocol::UDP) {
+        return Err(Reason::IcmpToHost);
+    }
+    let inverse = Flow {
+        source: quoted.flow.destination,
+        destination: quoted.flow.source,
+        source_port: quoted.flow.destination_port,
+        destination_port: quoted.flow.source_port,
+        protocol: quoted.flow.protocol,
+    };
+    let found = index::find(tables, &inverse, index::hash(&inverse, settings)).ok_or(Reason::IcmpToHost)?;
+    if packet.ttl <= 1 {
+        return Err(Reason::TtlExpired);
+    }
+    translate(frame, tables, packet, &quoted, found, now)
+}
+
+#[inline(always)]
+fn is_error(packet: &Packet, kind: u8) -> bool {
+    match packet.flow.protocol {
+        protocol::ICMP if packet.is_ipv4 => {
+            matches!(kind, icmp::v4::UNREACHABLE | icmp::v4::SOURCE_QUENCH | icmp::v4::TIME_EXCEEDED)
+        }
+        protocol::ICMPV6 if !packet.is_ipv4 => {
+            matches!(kind, icmp::v6::UNREACHABLE..=icmp::v6::PARAMETER_PROBLEM)
+        }
+        _ => false,
+    }
+}
+
+#[inline(always)]
+fn translate<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    quoted: &Packet,
+    found: Found,
+    now: u32,
+) -> Result<Outcome, Reason> {
+    let connection = found.connection;
+    let forward = found.direction == Direction::Forward;
+    // The quoted packet's addressee (to the client) or sender (to the backend) is what NAT hid.
+    let (outer, inner, hop) = if forward {
+        let outer = Flow { destination: connection.backend, ..packet.flow };
+        let inner = Flow { source: connection.backend, source_port: connection.backend_port, ..quoted.flow };
+        (outer, inner, &mut connection.to_backend)
+    } else {
+        let outer = Flow { source: connection.service, ..packet.flow };
+        let inner =
+            Flow { destination: connection.service, destination_port: connection.service_port, ..quoted.flow };
+        (outer, inner, &mut connection.to_client)
+    };
+    let exit = nexthop::resolve(frame, tables, hop, outer.source, outer.destination, packet, now);
+    if let Some(traffic) = tables.traffic(connection.backend_index) {
+        traffic.count(forward, packet.length() as u64);
+    }
+    requote(frame, packet, quoted, &outer, &inner)?;
+    match exit {
+        Ok(()) if !packet.is_tagged() => {
+            decrement(frame, packet)?;
+            nexthop::address_frame(frame, hop)?;
+            let interface = if hop.exit == exit::TRANSMIT { 0 } else { hop.interface };
+            Ok(Outcome { reason: Reason::IcmpError, interface })
+        }
+        _ => Ok(Outcome::of(Reason::IcmpErrorKernel)),
+    }
+}
+
+/// Rewrites the outer addresses, and addresses and ports of the quoted packet with its checksums.
+#[inline(always)]
+fn requote<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    quoted: &Packet,
+    outer: &Flow,
+    inner: &Flow,
+) -> Result<(), Reason> {
+    let ends = Change::default()
+        .address(packet.flow.source, outer.source)
+        .address(packet.flow.destination, outer.destination);
+    let addresses = Change::default()
+        .address(quoted.flow.source, inner.source)
+        .address(quoted.flow.destination, inner.destination);
+    let ports = addresses
+        .word(quoted.flow.source_port, inner.source_port)
+        .word(quoted.flow.destination_port, inner.destination_port);
+    // What the ICMP checksum covers: everything quoted, and in ICMPv6 the outer addresses too.
+    let mut covered = ports;
+    if packet.is_ipv4 {
+        store_ipv4(frame, packet, outer, ends)?;
+        let (old, new) = store_ipv4(frame, quoted, inner, addresses)?;
+        covered = covered.word(old, new);
+    } else {
+        store_ipv6(frame, packet, outer)?;
+        store_ipv6(frame, quoted, inner)?;
+        covered.0 += ends.0;
+    }
+    frame.store(quoted.transport, [inner.source_port, inner.destination_port])?;
+    let place = quoted.transport + if inner.protocol == protocol::TCP { tcp::CHECKSUM } else { udp::CHECKSUM };
+    // The quote may end before TCP's checksum.
+    if place + 2 <= packet.end
+        && let Some(old) = frame.load::<u16>(place)
+        && (old != 0 || inner.protocol == protocol::TCP)
+    {
+        let new = ports.apply(old);
+        frame.store(place, new)?;
+        covered = covered.word(old, new);
+    }
+    let place = packet.transport + icmp::CHECKSUM;
+    let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
+    frame.store(place, covered.apply(old))
+}
+
+/// Stores both addresses; the header checksum before and after.
+#[inline(always)]
+fn store_ipv4<F: Frame>(frame: &mut F, packet: &Packet, flow: &Flow, change: Change) -> Result<(u16, u16), Reason> {
+    let place = packet.network + ipv4::offset::CHECKSUM;
+    let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
+    let new = change.apply(old);
+    frame.store(place, new)?;
+    frame.store(packet.network + ipv4::offset::SOURCE, [flow.source.ipv4(), flow.destination.ipv4()])?;
+    Ok((old, new))
+}
+
+#[inline(always)]
+fn store_ipv6<F: Frame>(frame: &mut F, packet: &Packet, flow: &Flow) -> Result<(), Reason> {
+    let halves: [[u32; 4]; 2] = [bytemuck::cast(flow.source.words), bytemuck::cast(flow.destination.words)];
+    frame.store(packet.network + ipv6::offset::SOURCE, halves)
+}

@@ -1,0 +1,140 @@
+//! From a packet's flow to its connection: a hash index of buckets that fill one cache line each.
+//!
+//! Entries come and go by compare-and-exchange, without locks: an entry is either there or not.
+
+use crate::{Tables, packet::Flow};
+use lb_common::{
+    bucket::{Bucket, Direction, ENTRIES, direction, entry, slot},
+    connection::{Connection, state::is_live},
+    settings::Settings,
+};
+
+/// A connection that a packet belongs to.
+pub struct Found<'a> {
+    /// Its slot.
+    pub slot: u32,
+    /// Which of its packets this is.
+    pub direction: Direction,
+    /// The connection.
+    pub connection: &'a mut Connection,
+    /// Its word when it was found: a later exchange against it fails if the slot changed hands.
+    pub word: u64,
+}
+
+/// The hash of a flow under the secret of the index. The lower half chooses the bucket, the upper
+/// half is the entry's tag.
+#[inline(always)]
+pub fn hash(flow: &Flow, settings: &Settings) -> u64 {
+    const MULTIPLIERS: [u64; 3] = [0x9fb2_1c65_1e98_df25, 0xd6e8_feb8_6659_fd93, 0xff51_afd7_ed55_8ccd];
+    let ports = (flow.source_port as u64) << 32 | (flow.destination_port as u64) << 16 | flow.protocol as u64;
+    let mut hash = (flow.source.words[1] ^ settings.secret[0]).wrapping_mul(MULTIPLIERS[0]);
+    hash ^= hash >> 32;
+    hash = (hash ^ flow.destination.words[1] ^ settings.secret[1]).wrapping_mul(MULTIPLIERS[1]);
+    hash ^= hash >> 32;
+    if flow.source.words[0] | flow.destination.words[0] != 0 {
+        hash = (hash ^ flow.source.words[0]).wrapping_mul(MULTIPLIERS[2]);
+        hash ^= hash >> 32;
+        hash = (hash ^ flow.destination.words[0]).wrapping_mul(MULTIPLIERS[0]);
+        hash ^= hash >> 32;
+    }
+    hash = (hash ^ ports).wrapping_mul(MULTIPLIERS[2]);
+    hash ^ hash >> 32
+}
+
+/// The other bucket in which an entry may live.
+#[inline(always)]
+fn alternate(hash: u64) -> u32 {
+    // Odd, so that it never is the same bucket; from the tag, so that neighbours spread.
+    hash as u32 ^ ((hash >> 32) as u32 | 1)
+}
+
+/// The connection of a flow.
+#[inline(always)]
+pub fn find<'a, T: Tables>(tables: &'a T, flow: &Flow, hash: u64) -> Option<Found<'a>> {
+    let bucket = tables.bucket(hash as u32)?;
+    if let Some(found) = find_in(tables, bucket, flow, hash) {
+        return Some(found);
+    }
+    if bucket.overflow == 0 {
+        return None;
+    }
+    find_in(tables, tables.bucket(alternate(hash))?, flow, hash)
+}
+
+#[inline(always)]
+fn find_in<'a, T: Tables>(tables: &'a T, bucket: &Bucket, flow: &Flow, hash: u64) -> Option<Found<'a>> {
+    for &entry in &bucket.entries {
+        if entry != 0 && (entry ^ hash) >> 32 == 0 {
+            let (slot, direction) = (slot(entry), direction(entry));
+            let connection = tables.connection(slot)?;
+            let word = connection.word;
+            if is_live(word) && matches(connection, direction, flow) {
+                return Some(Found { slot, direction, connection, word });
+            }
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn matches(connection: &Connection, direction: Direction, flow: &Flow) -> bool {
+    let (source, destination, source_port, destination_port) = match direction {
+        Direction::Forward => {
+            (&connection.client, &connection.service, connection.client_port, connection.service_port)
+        }
+        Direction::Reply => {
+            (&connection.backend, &connection.client, connection.backend_port, connection.client_port)
+        }
+    };
+    flow.source.words[1] == source.words[1]
+        && flow.destination.words[1] == destination.words[1]
+        && flow.source_port == source_port
+        && flow.destination_port == destination_port
+        && flow.protocol == connection.protocol
+        && flow.source.words[0] == source.words[0]
+        && flow.destination.words[0] == destination.words[0]
+}
+
+/// Enters a connection for one kind of its packets. `false` when both buckets are full.
+#[inline(always)]
+pub fn insert<T: Tables>(tables: &T, hash: u64, slot: u32, direction: Direction) -> bool {
+    let made = entry(hash, slot, direction);
+    let Some(home) = tables.bucket(hash as u32) else { return false };
+    if put(tables, home, 0, made) {
+        return true;
+    }
+    let Some(other) = tables.bucket(alternate(hash)) else { return false };
+    // First the count, then the entry: who sees no overflow may trust that there is none.
+    tables.add(&mut home.overflow, 1);
+    let entered = put(tables, other, 0, made);
+    if !entered {
+        tables.add(&mut home.overflow, 1u64.wrapping_neg());
+    }
+    entered
+}
+
+/// Removes what [`insert`] entered.
+#[inline(always)]
+pub fn remove<T: Tables>(tables: &T, hash: u64, slot: u32, direction: Direction) {
+    let made = entry(hash, slot, direction);
+    let Some(home) = tables.bucket(hash as u32) else { return };
+    if put(tables, home, made, 0) {
+        return;
+    }
+    let Some(other) = tables.bucket(alternate(hash)) else { return };
+    if put(tables, other, made, 0) {
+        tables.add(&mut home.overflow, 1u64.wrapping_neg());
+    }
+}
+
+/// Replaces the first `old` in a bucket by `new`.
+#[inline(always)]
+fn put<T: Tables>(tables: &T, bucket: &mut Bucket, old: u64, new: u64) -> bool {
+    for index in 0..ENTRIES {
+        let cell = &mut bucket.entries[index];
+        if *cell == old && tables.compare_exchange(cell, old, new).is_ok() {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,8 @@
+//! The kernel's side of the two traits, and the timer.
+
+pub mod frame;
+pub mod globals;
+pub mod maps;
+pub mod sweep;
+pub mod tables;
+pub mod trace;

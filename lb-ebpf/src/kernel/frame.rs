@@ -1,0 +1,152 @@
+//! A packet in an XDP buffer.
+
+use super::{globals, maps::SCRATCH};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::xdp_md,
+    helpers::{bpf_csum_diff, bpf_loop, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::XdpContext,
+};
+use bytemuck::Pod;
+use core::{ffi::c_void, ptr};
+use lb_ebpf::{Frame, Reason};
+
+/// Headers lie within this many bytes; the verifier wants to see a bound.
+const REACH: usize = 1023;
+
+/// A packet in an XDP buffer.
+pub struct XdpFrame {
+    context: *mut xdp_md,
+}
+
+impl XdpFrame {
+    #[inline(always)]
+    pub fn new(context: &XdpContext) -> Self {
+        Self { context: context.as_ptr().cast() }
+    }
+
+    /// The place of a `T`, if the linear part of the packet holds it.
+    #[inline(always)]
+    fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        if offset > REACH {
+            return None;
+        }
+        // SAFETY: the context is the kernel's, valid while the program runs.
+        let (start, end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
+        let place = start + offset;
+        (place + size_of::<T>() <= end).then_some(place as *mut T)
+    }
+}
+
+impl Frame for XdpFrame {
+    #[inline(always)]
+    fn load<T: Pod>(&self, offset: usize) -> Option<T> {
+        // SAFETY: in bounds. Not aligned, which x86 and arm64 do not mind and the verifier knows;
+        // an unaligned read would be compiled to single bytes.
+        self.at::<T>(offset).map(|place| unsafe { *place })
+    }
+
+    #[inline(always)]
+    fn store<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason> {
+        let place = self.at::<T>(offset).ok_or(Reason::RewriteFailed)?;
+        // SAFETY: as in `load`.
+        unsafe { *place = value };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn holds(&self, end: usize) -> bool {
+        // SAFETY: as in `at`.
+        let (first, last) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
+        // Only a frame of several buffers is longer than its linear part.
+        end <= last - first || end as u64 <= unsafe { bpf_xdp_get_buff_len(self.context) }
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: usize, end: usize) -> Option<u64> {
+        let mut pieces = Pieces { context: self.context, offset: offset as u32, end: end as u32, sum: 0, failed: 0 };
+        // 64 KiB, the longest IP packet, in pieces.
+        let count = (end - offset) as u32 / PIECE + 1;
+        // SAFETY: the callback gets the pointer that it expects, and it is valid during the call.
+        unsafe {
+            bpf_loop(count, add_piece as *mut c_void, ptr::from_mut(&mut pieces).cast(), 0);
+        }
+        (pieces.failed == 0).then_some(pieces.sum)
+    }
+
+    #[inline(always)]
+    fn grow(&mut self, bytes: usize) -> Result<(), Reason> {
+        match unsafe { bpf_xdp_adjust_head(self.context, -(bytes as i32)) } {
+            0 => Ok(()),
+            _ => Err(Reason::RewriteFailed),
+        }
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, length: usize) -> Result<(), Reason> {
+        let present = unsafe { bpf_xdp_get_buff_len(self.context) } as usize;
+        if present <= length {
+            return Ok(());
+        }
+        match unsafe { bpf_xdp_adjust_tail(self.context, length as i32 - present as i32) } {
+            0 => Ok(()),
+            _ => Err(Reason::RewriteFailed),
+        }
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        unsafe { (*self.context).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn may_be_partial(&self) -> bool {
+        globals::PARTIAL.load() != 0
+    }
+
+    #[inline(always)]
+    fn keeps_buffer(&self) -> bool {
+        globals::GENERIC.load() != 0
+    }
+}
+
+/// Bytes summed at a time: what `bpf_csum_diff` takes at once.
+const PIECE: u32 = 512;
+
+struct Pieces {
+    context: *mut xdp_md,
+    offset: u32,
+    end: u32,
+    sum: u64,
+    failed: u32,
+}
+
+/// Adds one piece; 1 ends the loop.
+unsafe extern "C" fn add_piece(_index: u32, pieces: *mut c_void) -> i64 {
+    // SAFETY: `sum` passes a `Pieces`.
+    let pieces = unsafe { &mut *pieces.cast::<Pieces>() };
+    let left = pieces.end.wrapping_sub(pieces.offset);
+    if left == 0 {
+        return 1;
+    }
+    let length = if left < PIECE { left } else { PIECE };
+    pieces.failed = 1;
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return 1 };
+    let words = scratch.cast::<u32>();
+    // SAFETY: at most PIECE bytes go into a scratch of four more, and the last word that they fill
+    // in part was zeroed before.
+    let sum = unsafe {
+        *words.add((length / 4) as usize) = 0;
+        if length == 0 || bpf_xdp_load_bytes(pieces.context, pieces.offset, scratch.cast(), length) != 0 {
+            return 1;
+        }
+        bpf_csum_diff(ptr::null_mut(), 0, words, (length + 3) & !3, 0)
+    };
+    if sum < 0 {
+        return 1;
+    }
+    pieces.failed = 0;
+    pieces.sum += sum as u64;
+    pieces.offset += length;
+    0
+}

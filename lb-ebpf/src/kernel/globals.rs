@@ -1,0 +1,32 @@
+//! Read-only globals, set at load. The verifier knows their values, so what they switch off costs
+//! nothing.
+
+use aya_ebpf::Global;
+
+/// 1 in the instance that is attached in generic mode.
+#[unsafe(no_mangle)]
+pub static GENERIC: Global<u8> = Global::new(0);
+
+/// 1 where packets with partial checksums may arrive.
+#[unsafe(no_mangle)]
+pub static PARTIAL: Global<u8> = Global::new(1);
+
+/// Buckets of the index less one.
+#[unsafe(no_mangle)]
+pub static INDEX_MASK: Global<u32> = Global::new(0);
+
+/// 1 while decisions are traced.
+#[unsafe(no_mangle)]
+pub static TRACE: Global<u8> = Global::new(0);
+
+/// Trace only this client's connections; all zero for every client. Network order, IPv4 mapped.
+#[unsafe(no_mangle)]
+pub static TRACE_CLIENT: Global<[u8; 16]> = Global::new([0; 16]);
+
+/// Trace only this service's packets; all zero for every service. Network order, IPv4 mapped.
+#[unsafe(no_mangle)]
+pub static TRACE_SERVICE: Global<[u8; 16]> = Global::new([0; 16]);
+
+/// The port of that service, network order; 0 for every port.
+#[unsafe(no_mangle)]
+pub static TRACE_SERVICE_PORT: Global<u16> = Global::new(0);

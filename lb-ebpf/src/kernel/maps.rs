@@ -1,0 +1,107 @@
+//! The maps. Sizes that `load` chooses are placeholders here.
+//!
+//! Arrays that `lb-ctl` reads or writes are mappable: it sees them as memory, changes one word
+//! without touching the next, and lists a million connections without a million system calls. It
+//! also makes their elements start on a page, so that an element of 64 bytes is one cache line.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_timer},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Stack},
+    macros::btf_map,
+};
+use lb_common::{
+    backend::{Backend, Member},
+    bucket::Bucket,
+    cache::{Cache, CacheKey},
+    connection::Connection,
+    device::Device,
+    fragment::{FragmentKey, FragmentPorts},
+    limits,
+    reason::COUNTERS,
+    scheduler::Turn,
+    service::{Service, ServiceKey},
+    settings::{Settings, Table},
+    traffic::{Rates, Traffic},
+};
+
+const MAPPABLE: usize = BPF_F_MMAPABLE as usize;
+const BACKENDS_MAX: usize = limits::BACKENDS as usize;
+const SERVICE_SLOTS: usize = limits::SERVICE_SLOTS as usize;
+
+#[btf_map]
+pub static SETTINGS: Array<Settings, 1, MAPPABLE> = Array::new();
+#[btf_map]
+pub static TABLE: Array<Table, 1, MAPPABLE> = Array::new();
+
+#[btf_map]
+pub static INDEX: Array<Bucket, 16, MAPPABLE> = Array::new();
+#[btf_map]
+pub static CONNECTIONS: Array<Connection, 16, MAPPABLE> = Array::new();
+#[btf_map]
+pub static FREE: Stack<u32, 16> = Stack::new();
+
+#[btf_map]
+pub static SERVICES: HashMap<ServiceKey, u32, SERVICE_SLOTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+#[btf_map]
+pub static RECORDS: Array<Service, SERVICE_SLOTS, MAPPABLE> = Array::new();
+#[btf_map]
+pub static MEMBERS: Array<Member, { limits::MEMBERS as usize }, MAPPABLE> = Array::new();
+#[btf_map]
+pub static LOOKUP: Array<u32, { limits::LOOKUP as usize }, MAPPABLE> = Array::new();
+#[btf_map]
+pub static TURNS: Array<Turn, SERVICE_SLOTS, MAPPABLE> = Array::new();
+#[btf_map]
+pub static CACHES: LruHashMap<CacheKey, Cache, { limits::CACHE as usize }> = LruHashMap::new();
+/// A [`Cache`] of zeros: too large for the stack.
+#[btf_map]
+pub static CACHE_ZERO: Array<Cache, 1> = Array::new();
+
+#[btf_map]
+pub static BACKENDS: Array<Backend, BACKENDS_MAX, MAPPABLE> = Array::new();
+#[btf_map]
+pub static TRAFFIC: PerCpuArray<Traffic, BACKENDS_MAX> = PerCpuArray::new();
+#[btf_map]
+pub static RATES: Array<Rates, BACKENDS_MAX, MAPPABLE> = Array::new();
+/// Used by `lb-ctl` alone: what a counter stood at when it was zeroed.
+#[btf_map]
+pub static BASELINE: Array<Traffic, BACKENDS_MAX, MAPPABLE> = Array::new();
+/// Used by `lb-ctl` alone: what a service's removed backends had carried.
+#[btf_map]
+pub static RESIDUE: Array<Traffic, SERVICE_SLOTS, MAPPABLE> = Array::new();
+
+#[btf_map]
+pub static REASONS: PerCpuArray<[u64; COUNTERS], 1> = PerCpuArray::new();
+#[btf_map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts, { limits::FRAGMENTS as usize }> = LruHashMap::new();
+#[btf_map]
+pub static DEVICES: HashMap<u32, Device, { limits::DEVICES as usize }> = HashMap::new();
+
+/// A neighbour, as the egress interface and its MAC address.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Neighbour {
+    pub interface: u32,
+    pub mac: [u8; 6],
+    pub reserved: u16,
+}
+
+/// When the kernel was last made to use a neighbour.
+#[btf_map]
+pub static PROBES: LruHashMap<Neighbour, u32, 4096> = LruHashMap::new();
+
+/// ICMP answers of this CPU: the tick, and how many were sent in it.
+#[btf_map]
+pub static ANSWERS: PerCpuArray<[u32; 2], 1> = PerCpuArray::new();
+
+/// Room for a piece of a packet whose sum is taken; 4 bytes more for padding.
+#[btf_map]
+pub static SCRATCH: PerCpuArray<[u32; 129], 1> = PerCpuArray::new();
+
+/// The sweep's timer.
+#[repr(C)]
+pub struct Sweep {
+    pub timer: bpf_timer,
+}
+
+#[btf_map]
+pub static SWEEP: Array<Sweep, 1> = Array::new();

@@ -1,0 +1,267 @@
+//! The maps, the clock and the kernel's routing.
+
+use super::{
+    globals,
+    maps::{self, Neighbour},
+};
+use aya_ebpf::{
+    bindings::{BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, bpf_fib_lookup as FibLookup},
+    helpers::{bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop},
+};
+use core::{
+    ffi::c_void,
+    intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg, atomic_xadd},
+    mem::zeroed,
+    ptr,
+};
+use lb_common::{
+    address::Address,
+    backend::{Backend, Member},
+    bucket::Bucket,
+    cache::{Cache, CacheKey},
+    connection::Connection,
+    device::Device,
+    fragment::{FragmentKey, FragmentPorts},
+    reason::{COUNTERS, Reason},
+    scheduler::{NO_BACKEND, Turn},
+    service::{Service, ServiceKey},
+    settings::Settings,
+    time::tick_of,
+    traffic::Traffic,
+};
+use lb_ebpf::{Route, Tables};
+
+/// The maps of this balancer, and the packet's context, which routing is asked through.
+#[derive(Clone, Copy)]
+pub struct Maps {
+    /// Null in the sweep, which routes nothing.
+    pub context: *mut c_void,
+}
+
+/// ICMP answers per tick and CPU: about a thousand a second, as `net.ipv4.icmp_msgs_per_sec`.
+const ANSWERS_PER_TICK: u32 = 16;
+/// Ticks after which the kernel is made to use a neighbour again: five seconds.
+const PROBE_INTERVAL: u32 = 298;
+
+impl Maps {
+    /// Counts a packet by its reason.
+    #[inline(always)]
+    pub fn count(&self, reason: Reason) {
+        let index = reason as usize;
+        if let Some(reasons) = maps::REASONS.get_ptr_mut(0)
+            && index < COUNTERS
+        {
+            // SAFETY: in bounds; the element is this CPU's.
+            unsafe { *reasons.cast::<u64>().add(index) += 1 };
+        }
+    }
+}
+
+/// A `&mut` to a map element; see the contract of [`Tables`].
+macro_rules! element {
+    ($lookup:expr) => {
+        // SAFETY: the kernel gave the pointer, and array elements live as long as the map.
+        $lookup.map(|place| unsafe { &mut *place })
+    };
+}
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn now(&self) -> u32 {
+        tick_of(unsafe { bpf_ktime_get_coarse_ns() })
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn settings(&self) -> Option<&Settings> {
+        maps::SETTINGS.get(0)
+    }
+
+    #[inline(always)]
+    fn bucket(&self, hash: u32) -> Option<&mut Bucket> {
+        element!(maps::INDEX.get_ptr_mut(hash & globals::INDEX_MASK.load()))
+    }
+
+    #[inline(always)]
+    fn connection(&self, slot: u32) -> Option<&mut Connection> {
+        element!(maps::CONNECTIONS.get_ptr_mut(slot))
+    }
+
+    #[inline(always)]
+    fn take_slot(&self) -> Option<u32> {
+        if let Ok(Some(slot)) = maps::FREE.pop() {
+            return Some(slot);
+        }
+        let table = element!(maps::TABLE.get_ptr_mut(0))?;
+        let limit = self.settings()?.connections as u64;
+        // Looked at before it is raised, so that a full table does not count on for ever.
+        if table.used >= limit {
+            return None;
+        }
+        let slot = self.add(&mut table.used, 1);
+        (slot < limit).then_some(slot as u32)
+    }
+
+    #[inline(always)]
+    fn give_slot(&self, slot: u32) {
+        // Cannot fail: the stack has room for every slot, and each is given once.
+        let _ = maps::FREE.push(slot, 0);
+    }
+
+    #[inline(always)]
+    fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        let slot = unsafe { maps::SERVICES.get(key) }?;
+        maps::RECORDS.get(*slot)
+    }
+
+    #[inline(always)]
+    fn member(&self, position: u32) -> Option<&Member> {
+        maps::MEMBERS.get(position)
+    }
+
+    #[inline(always)]
+    fn lookup(&self, position: u32) -> Option<u32> {
+        maps::LOOKUP.get(position).copied().filter(|&entry| entry != NO_BACKEND)
+    }
+
+    #[inline(always)]
+    fn backend(&self, index: u32) -> Option<&mut Backend> {
+        element!(maps::BACKENDS.get_ptr_mut(index))
+    }
+
+    #[inline(always)]
+    fn traffic(&self, index: u32) -> Option<&mut Traffic> {
+        element!(maps::TRAFFIC.get_ptr_mut(index))
+    }
+
+    #[inline(always)]
+    fn turn(&self, service: u32) -> Option<&mut Turn> {
+        element!(maps::TURNS.get_ptr_mut(service))
+    }
+
+    #[inline(always)]
+    fn cache(&self, key: &CacheKey) -> Option<&mut Cache> {
+        element!(maps::CACHES.get_ptr_mut(key))
+    }
+
+    #[inline(always)]
+    fn new_cache(&self, key: &CacheKey) -> Option<&mut Cache> {
+        let zero = maps::CACHE_ZERO.get(0)?;
+        maps::CACHES.insert(key, zero, 0).ok()?;
+        self.cache(key)
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentPorts> {
+        unsafe { maps::FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn remember_fragment(&self, key: &FragmentKey, ports: &FragmentPorts) {
+        // A full LRU map gives up its oldest entry.
+        let _ = maps::FRAGMENTS.insert(key, ports, 0);
+    }
+
+    #[inline(always)]
+    fn device(&self, interface: u32) -> Option<&Device> {
+        unsafe { maps::DEVICES.get(interface) }
+    }
+
+    #[inline(always)]
+    fn route(&self, interface: u32, source: Address, destination: Address, protocol: u8) -> Route {
+        // SAFETY: all zero is a valid value of a C structure of integers.
+        let mut query: FibLookup = unsafe { zeroed() };
+        query.ifindex = interface;
+        query.l4_protocol = protocol;
+        if destination.is_ipv4() {
+            query.family = AF_INET;
+            query.__bindgen_anon_3.ipv4_src = source.ipv4();
+            query.__bindgen_anon_4.ipv4_dst = destination.ipv4();
+        } else {
+            query.family = AF_INET6;
+            query.__bindgen_anon_3.ipv6_src = bytemuck::cast(source.words);
+            query.__bindgen_anon_4.ipv6_dst = bytemuck::cast(destination.words);
+        }
+        // SAFETY: the context is the packet's.
+        let answer = unsafe {
+            bpf_fib_lookup(self.context, ptr::from_mut(&mut query), size_of::<FibLookup>() as i32, 0)
+        };
+        match answer as u32 {
+            BPF_FIB_LKUP_RET_SUCCESS => Route::Hop {
+                interface: query.ifindex,
+                destination: query.dmac,
+                source: query.smac,
+                mtu: unsafe { query.__bindgen_anon_1.mtu_result },
+            },
+            BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour,
+            _ => Route::Other,
+        }
+    }
+
+    #[inline(always)]
+    fn is_probe_due(&self, interface: u32, mac: [u8; 6]) -> bool {
+        let neighbour = Neighbour { interface, mac, reserved: 0 };
+        let now = self.now();
+        let Some(last) = maps::PROBES.get_ptr_mut(neighbour) else {
+            let _ = maps::PROBES.insert(neighbour, now, BPF_NOEXIST as u64);
+            return false;
+        };
+        // SAFETY: an LRU element may be reused meanwhile; then another neighbour is probed late.
+        unsafe {
+            if now.wrapping_sub(*last) < PROBE_INTERVAL {
+                return false;
+            }
+            *last = now;
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn may_answer(&self) -> bool {
+        let Some([tick, sent]) = element!(maps::ANSWERS.get_ptr_mut(0)) else { return false };
+        let now = self.now();
+        if *tick != now {
+            *tick = now;
+            *sent = 0;
+        }
+        *sent += 1;
+        *sent <= ANSWERS_PER_TICK
+    }
+
+    #[inline(always)]
+    fn each<F: FnMut(u32) -> bool>(&self, count: u32, mut body: F) {
+        unsafe extern "C" fn step<F: FnMut(u32) -> bool>(index: u32, body: *mut c_void) -> i64 {
+            // SAFETY: `each` passes its `body`, which lives during the call.
+            let body = unsafe { &mut *body.cast::<F>() };
+            !body(index) as i64
+        }
+        // SAFETY: the callback gets the pointer that it expects.
+        unsafe { bpf_loop(count, step::<F> as *mut c_void, ptr::from_mut(&mut body).cast(), 0) };
+    }
+
+    #[inline(always)]
+    fn compare_exchange(&self, cell: &mut u64, old: u64, new: u64) -> Result<(), u64> {
+        // SAFETY: a reference is valid and aligned.
+        match unsafe { atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(cell, old, new) } {
+            (_, true) => Ok(()),
+            (present, false) => Err(present),
+        }
+    }
+
+    #[inline(always)]
+    fn add(&self, cell: &mut u64, value: u64) -> u64 {
+        unsafe { atomic_xadd::<u64, u64, { SeqCst }>(cell, value) }
+    }
+
+    #[inline(always)]
+    fn add32(&self, cell: &mut u32, value: u32) -> u32 {
+        unsafe { atomic_xadd::<u32, u32, { SeqCst }>(cell, value) }
+    }
+}
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;

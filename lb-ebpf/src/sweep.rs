@@ -1,0 +1,77 @@
+//! The sweep: what runs by a kernel timer and not for a packet. It ends connections whose time is
+//! over, gives their slots back, and estimates rates.
+
+use crate::{Tables, connection};
+use lb_common::{
+    connection::{state, with_state},
+    settings::Settings,
+    time::remaining,
+    traffic::{Rates, Traffic},
+};
+
+/// Visits one slot of the connection table.
+///
+/// A slot that has been taken out of the index passes through two more rounds before it is free:
+/// a packet that found the connection just before may still hold it, but not that long.
+#[inline(always)]
+pub fn visit<T: Tables>(tables: &T, slot: u32, settings: &Settings, now: u32) {
+    let Some(connection) = tables.connection(slot) else { return };
+    let word = connection.word;
+    if state::is_live(word) {
+        if remaining(connection.expires, now) <= 0 {
+            connection::end(tables, slot, word, settings);
+        }
+    } else if word as u8 == state::DEAD {
+        connection.word = with_state(word, state::RESTING);
+    } else if word as u8 == state::RESTING {
+        connection.word = with_state(word, state::FREE);
+        tables.give_slot(slot);
+    }
+}
+
+/// One step of IPVS's estimator (`ip_vs_est.c`), two seconds after the last: the average moves a
+/// quarter of the way to the present rate. Fixed point as in [`Rates`].
+#[inline(always)]
+pub fn estimate(rates: &mut Rates, total: &Traffic) {
+    // A rate over two seconds in 2^10 is the difference times 2^9, in 2^5 times 2^4.
+    step(&mut rates.connections, total.connections, rates.last.connections, 9);
+    step(&mut rates.packets_in, total.packets_in, rates.last.packets_in, 9);
+    step(&mut rates.packets_out, total.packets_out, rates.last.packets_out, 9);
+    step(&mut rates.bytes_in, total.bytes_in, rates.last.bytes_in, 4);
+    step(&mut rates.bytes_out, total.bytes_out, rates.last.bytes_out, 4);
+    rates.last = *total;
+}
+
+#[inline(always)]
+fn step(average: &mut u64, total: u64, last: u64, shift: u32) {
+    let rate = total.wrapping_sub(last) << shift;
+    // An arithmetic shift, as C's on `s64`: a falling average rounds down.
+    *average = average.wrapping_add((rate.wrapping_sub(*average) as i64 >> 2) as u64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_rate_is_approached_by_quarters() {
+        let mut rates = Rates::default();
+        let mut total = Traffic::default();
+        let mut shown = std::vec::Vec::new();
+        for _ in 0..4 {
+            total.connections += 200;
+            estimate(&mut rates, &total);
+            shown.push((rates.connections + 0x1ff) >> 10);
+        }
+        assert_eq!(shown, [25, 44, 58, 68]);
+    }
+
+    #[test]
+    fn silence_brings_the_rate_back_to_zero() {
+        let mut rates = Rates { bytes_in: 1 << 20, ..Rates::default() };
+        for _ in 0..100 {
+            estimate(&mut rates, &Traffic::default());
+        }
+        assert_eq!(rates.bytes_in, 0);
+    }
+}
