@@ -4,6 +4,9 @@ mod cli;
 mod command;
 mod lock;
 mod program;
+mod report;
+mod snapshot;
+mod spec;
 mod store;
 
 use clap::Parser as _;

@@ -1,9 +1,25 @@
 //! The maps of a loaded balancer, by what they mean. Nothing outside here and `program/` knows
 //! their names.
 
+mod backend;
+mod change;
+mod connection;
+mod grace;
 mod mapped;
+mod member;
+mod recover;
+mod service;
+mod settings;
+mod space;
+mod traffic;
 
+pub use change::{Change, Schedule};
+pub use connection::now;
 pub use mapped::Mapped;
+pub use member::MemberSettings;
+pub use service::Version;
+pub use settings::Timeouts;
+pub use traffic::add;
 
 use crate::{lock::Lock, program::pins::Pins};
 use anyhow::{Context as _, Result, bail};

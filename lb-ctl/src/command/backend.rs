@@ -1,0 +1,196 @@
+//! `lb-ctl backend`: the servers behind a service.
+
+use crate::{
+    command::{
+        list,
+        service::{Selector, unknown},
+    },
+    spec::{Endpoint, ServiceName, parse_number, usage},
+    store::{Change, MemberSettings},
+};
+use anyhow::{Result, anyhow, bail};
+use clap::Subcommand;
+use lb_common::limits::WEIGHT;
+use std::net::IpAddr;
+
+/// Add, edit, delete or list the backends of a service.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  lb-ctl backend add -t 192.168.2.200:80 -r 192.168.33.111:80 -m -w 2
+  lb-ctl backend edit -t 192.168.2.200:80 -r 192.168.33.111 -w 0")]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Add a backend. One that was removed comes back with its connections.
+    #[command(after_help = "Example:
+  lb-ctl backend add -t 192.168.2.200:80 -r 192.168.33.111:8080 -m -w 3")]
+    Add(Spec),
+    /// Change what is named; the rest stays. Connections stay.
+    #[command(after_help = "Example (no new connections, those there go on):
+  lb-ctl backend edit -t 192.168.2.200:80 -r 192.168.33.111 -w 0")]
+    Edit(Spec),
+    /// Remove a backend. Packets of its connections are dropped until they expire.
+    #[command(
+        visible_alias = "delete",
+        after_help = "Example:
+  lb-ctl backend del -t 192.168.2.200:80 -r 192.168.33.111"
+    )]
+    Del(Who),
+    /// List the backends of a service.
+    #[command(after_help = "Example:
+  lb-ctl backend list -t 192.168.2.200:80")]
+    List {
+        #[command(flatten)]
+        service: Selector,
+        /// Addresses and ports as numbers
+        #[arg(short, long)]
+        numeric: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Who {
+    #[command(flatten)]
+    service: Selector,
+    /// The backend's address and port [default port: the service's]
+    #[arg(short, long, value_name = "ADDRESS[:PORT]")]
+    real_server: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Spec {
+    #[command(flatten)]
+    who: Who,
+    /// Forward by masquerading (NAT), which is the only way so far
+    #[arg(short, long)]
+    masquerading: bool,
+    /// Forward by direct routing: not there yet
+    #[arg(short, long, hide = true)]
+    gatewaying: bool,
+    /// Forward through a tunnel: not there yet
+    #[arg(short, long, hide = true)]
+    ipip: bool,
+    /// Weight; 0 takes no new connections [default: 1]
+    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
+    weight: Option<String>,
+    /// Connections at which it gets no more; 0 is no limit [default: 0]
+    #[arg(short = 'x', long, value_name = "N", allow_hyphen_values = true)]
+    u_threshold: Option<String>,
+    /// Connections below which it gets some again; 0 is three quarters of the upper [default: 0]
+    #[arg(short = 'y', long, value_name = "N", allow_hyphen_values = true)]
+    l_threshold: Option<String>,
+}
+
+impl Args {
+    /// Runs the command.
+    pub fn run(self) -> Result<()> {
+        match self.action {
+            Action::Add(spec) => spec.add(),
+            Action::Edit(spec) => spec.edit(),
+            Action::Del(who) => who.delete(),
+            Action::List { service, numeric } => list::backends(service.optional()?, numeric),
+        }
+    }
+}
+
+impl Who {
+    fn parse(&self) -> Result<(ServiceName, Endpoint)> {
+        let service = self.service.required()?;
+        let Some(text) = &self.real_server else {
+            usage!("which backend? add -r 192.168.33.111:{}", service.endpoint.port)
+        };
+        let (address, port) = Endpoint::parse(text, service.protocol)?;
+        let port = port.unwrap_or(service.endpoint.port);
+        if address.is_ipv4() != service.endpoint.address.is_ipv4() {
+            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            usage!("'{text}' is {family} and {service} is not; NAT needs the same family on both sides");
+        }
+        if !is_unicast(address) {
+            usage!("'{text}' is not the address of one host; write a unicast address");
+        }
+        if port == 0 {
+            usage!("'{text}': port 0 is no port of a server; write {}", Endpoint { address, port: 80 });
+        }
+        Ok((service, Endpoint { address, port }))
+    }
+
+    fn delete(self) -> Result<()> {
+        let (service, backend) = self.parse()?;
+        let mut change = Change::begin()?;
+        let position = position(&change, service, backend)?;
+        change.remove_backend(&service.key(), position)
+    }
+}
+
+impl Spec {
+    fn add(self) -> Result<()> {
+        let (service, backend) = self.who.parse()?;
+        let settings = self.settings()?;
+        check_thresholds(settings.upper.unwrap_or(0), settings.lower.unwrap_or(0))?;
+        let mut change = Change::begin()?;
+        if change.version(&service.key()).is_none() {
+            return Err(unknown(service));
+        }
+        if position(&change, service, backend).is_ok() {
+            bail!("{service} has backend {backend} already; lb-ctl backend edit changes it");
+        }
+        change.add_backend(&service.key(), backend.address.into(), backend.port.to_be(), settings)
+    }
+
+    fn edit(self) -> Result<()> {
+        let (service, backend) = self.who.parse()?;
+        let settings = self.settings()?;
+        let mut change = Change::begin()?;
+        let position = position(&change, service, backend)?;
+        let old = change.version(&service.key()).map(|version| version.members[position]).unwrap_or_default();
+        check_thresholds(settings.upper.unwrap_or(old.upper), settings.lower.unwrap_or(old.lower))?;
+        change.edit_backend(&service.key(), position, settings)
+    }
+
+    fn settings(&self) -> Result<MemberSettings> {
+        if self.gatewaying {
+            usage!("-g (direct routing) is not there yet; this version forwards by -m (NAT)");
+        }
+        if self.ipip {
+            usage!("-i (tunnel) is not there yet; this version forwards by -m (NAT)");
+        }
+        let number = |option, text: &Option<String>, most| {
+            text.as_deref().map(|text| parse_number(option, text, most)).transpose()
+        };
+        Ok(MemberSettings {
+            weight: number("-w", &self.weight, WEIGHT)?,
+            upper: number("-x", &self.u_threshold, u32::MAX)?,
+            lower: number("-y", &self.l_threshold, u32::MAX)?,
+        })
+    }
+}
+
+/// As the kernel does (`ip_vs_add_dest`): the lower must not be above the upper, even where that is
+/// none.
+fn check_thresholds(upper: u32, lower: u32) -> Result<()> {
+    if lower > upper {
+        usage!("the lower threshold {lower} (-y) is above the upper {upper} (-x); raise -x or lower -y");
+    }
+    Ok(())
+}
+
+/// What the kernel takes as unicast (`inet_addr_type`, `ipv6_addr_type`).
+fn is_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.octets()[0] != 0 && !v4.is_multicast() && !v4.is_broadcast(),
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
+    }
+}
+
+fn position(change: &Change, service: ServiceName, backend: Endpoint) -> Result<usize> {
+    if change.version(&service.key()).is_none() {
+        return Err(unknown(service));
+    }
+    change
+        .position(&service.key(), backend.address.into(), backend.port.to_be())
+        .ok_or_else(|| anyhow!("{service} has no backend {backend}; lb-ctl list shows those it has"))
+}

@@ -1,0 +1,23 @@
+//! `lb-ctl clear`: everything.
+
+use crate::store::Change;
+use anyhow::Result;
+
+/// Delete every service.
+///
+/// Timeouts stay. The host answers what then comes for old connections, as with IPVS.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  lb-ctl clear && lb-ctl list -n")]
+pub struct Args {}
+
+impl Args {
+    /// Runs the command.
+    pub fn run(self) -> Result<()> {
+        let mut change = Change::begin()?;
+        for key in change.keys() {
+            change.remove_service(&key)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! `lb-ctl list`: services, backends and connections.
+
+use crate::{
+    report::{self, Names, connections::Rows, order::Key},
+    snapshot::Snapshot,
+    spec::{Protocol, ServiceName, usage},
+    store::{Store, now},
+};
+use anyhow::{Result, bail};
+use lb_common::{connection::Connection, service::ServiceKey};
+use std::io::{self, BufWriter, ErrorKind, Write};
+
+/// List services and their backends, or connections, in ipvsadm's columns.
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "Example:
+  lb-ctl list -n
+  lb-ctl list -n --stats --service tcp 192.168.2.200:80
+  lb-ctl list -n --connections")]
+pub struct Args {
+    /// Addresses and ports as numbers: no name server is asked
+    #[arg(short, long)]
+    numeric: bool,
+    /// Connections, packets and bytes since a backend was added or zeroed
+    #[arg(long, group = "view")]
+    stats: bool,
+    /// The same a second
+    #[arg(long, group = "view")]
+    rate: bool,
+    /// Upper and lower thresholds of backends
+    #[arg(long, group = "view")]
+    thresholds: bool,
+    /// The connection table
+    #[arg(short, long, group = "view", conflicts_with_all = ["sort_by", "exact"])]
+    connections: bool,
+    /// Numbers in full, however long
+    #[arg(long)]
+    exact: bool,
+    /// Order of services and of backends within a service
+    #[arg(long, value_name = "KEY", default_value = "address")]
+    sort_by: Key,
+    /// Only this service: tcp ADDRESS:PORT, udp ADDRESS:PORT, or ADDRESS:PORT for both
+    #[arg(long, value_name = "SERVICE", num_args = 1..=2)]
+    service: Vec<String>,
+    /// Everything as JSON
+    #[arg(long, conflicts_with_all = ["stats", "rate", "thresholds", "exact"])]
+    json: bool,
+}
+
+impl Args {
+    /// Runs the command.
+    pub fn run(self) -> Result<()> {
+        let wanted = parse_services(&self.service)?;
+        let store = Store::open()?;
+        printed(|out| {
+            if self.connections {
+                Ok(self.write_connections(out, &store, &wanted)?)
+            } else {
+                self.write_services(out, &store, &wanted)
+            }
+        })
+    }
+
+    fn write_services(&self, out: &mut impl Write, store: &Store, wanted: &[ServiceName]) -> Result<()> {
+        let mut snapshot = Snapshot::default();
+        match wanted {
+            [] => snapshot = Snapshot::read(store, None)?,
+            some => {
+                for name in some {
+                    snapshot.services.extend(Snapshot::read(store, Some(&name.key()))?.services);
+                }
+                if snapshot.services.is_empty() {
+                    bail!("there is no service {}; lb-ctl list -n shows all", self.service.join(" "));
+                }
+            }
+        }
+        self.sort_by.sort(&mut snapshot);
+        if self.json {
+            return Ok(report::json::write(out, &snapshot, store.size(), store.timeouts())?);
+        }
+        if wanted.is_empty() {
+            report::heading(out, store.size())?;
+        }
+        let names = &mut Names::new(self.numeric);
+        if self.stats {
+            report::stats::write(out, &snapshot, names, self.exact)?;
+        } else if self.rate {
+            report::rate::write(out, &snapshot, names, self.exact)?;
+        } else if self.thresholds {
+            report::thresholds::write(out, &snapshot, names)?;
+        } else {
+            report::table::write(out, &snapshot, names)?;
+        }
+        Ok(())
+    }
+
+    fn write_connections(
+        &self,
+        out: &mut impl Write,
+        store: &Store,
+        wanted: &[ServiceName],
+    ) -> io::Result<()> {
+        let keys: Vec<_> = wanted.iter().map(|name| name.key()).collect();
+        let is_wanted = |connection: &Connection| keys.is_empty() || keys.contains(&key_of(connection));
+        if self.json {
+            return report::json::write_connections(out, now(), |row| {
+                store.each_connection(
+                    |connection| if is_wanted(connection) { row(connection) } else { Ok(()) },
+                )
+            });
+        }
+        let mut rows = Rows::start(out, Names::new(self.numeric), now())?;
+        store
+            .each_connection(|connection| if is_wanted(connection) { rows.write(connection) } else { Ok(()) })
+    }
+}
+
+/// `lb-ctl backend list`.
+pub fn backends(service: Option<ServiceName>, numeric: bool) -> Result<()> {
+    let service = service.map(|name| [name.protocol.name().to_owned(), name.endpoint.to_string()]);
+    Args { numeric, service: service.map(Vec::from).unwrap_or_default(), ..Args::default() }.run()
+}
+
+/// Reads `--service`.
+fn parse_services(words: &[String]) -> Result<Vec<ServiceName>> {
+    match words {
+        [] => Ok(vec![]),
+        [protocol, _] if protocol != "tcp" && protocol != "udp" => {
+            usage!(
+                "--service: '{protocol}' is not a protocol; write tcp or udp before the address, or nothing"
+            )
+        }
+        [text] if !text.contains(char::is_whitespace) => {
+            Ok(vec![ServiceName::parse(Protocol::Tcp, text)?, ServiceName::parse(Protocol::Udp, text)?])
+        }
+        words => Ok(vec![words.join(" ").parse()?]),
+    }
+}
+
+fn key_of(connection: &Connection) -> ServiceKey {
+    ServiceKey {
+        address: connection.service,
+        port: connection.service_port,
+        protocol: connection.protocol,
+        ..ServiceKey::default()
+    }
+}
+
+/// Prints through one buffer. A reader that has seen enough (`head`) is no error.
+fn printed(write: impl FnOnce(&mut BufWriter<io::StdoutLock>) -> Result<()>) -> Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    match write(&mut out).and_then(|()| Ok(out.flush()?)) {
+        Err(error)
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) =>
+        {
+            // What is left in the buffer has no reader.
+            let _ = out.into_parts();
+            Ok(())
+        }
+        result => result,
+    }
+}

@@ -1,0 +1,154 @@
+//! `lb-ctl service`: virtual services.
+
+use crate::{
+    command::list,
+    spec::{Protocol, ServiceName, parse_flags, parse_scheduler, usage},
+    store::{Change, Schedule},
+};
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use lb_common::scheduler::Scheduler;
+
+/// Add, edit, delete or list virtual services.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  lb-ctl service add -t 192.168.2.200:80 -s wlc
+  lb-ctl backend add -t 192.168.2.200:80 -r 192.168.33.111:80 -m")]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Add a service, without backends.
+    #[command(after_help = "Example:
+  lb-ctl service add -t 192.168.2.200:443 -s mh -b mh-port,mh-fallback")]
+    Add(Spec),
+    /// Change what is named; the rest stays. Connections and backends stay.
+    #[command(after_help = "Example:
+  lb-ctl service edit -t 192.168.2.200:80 -s wrr")]
+    Edit(Spec),
+    /// Delete a service and its backends.
+    #[command(
+        visible_alias = "delete",
+        after_help = "Example:
+  lb-ctl service del -t 192.168.2.200:80"
+    )]
+    Del(Selector),
+    /// List services and their backends: the same as lb-ctl list.
+    #[command(after_help = "Example:
+  lb-ctl service list -n --stats")]
+    List(list::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct Spec {
+    #[command(flatten)]
+    service: Selector,
+    /// Scheduler: rr wrr lc wlc sed nq fo ovf twos dh sh mh lblc lblcr [default: wlc]
+    #[arg(short, long, value_name = "NAME")]
+    scheduler: Option<String>,
+    /// Flags of the scheduler, separated by commas: sh-fallback sh-port mh-fallback mh-port flag-1 flag-2
+    /// flag-3
+    #[arg(short = 'b', long, value_name = "FLAGS")]
+    sched_flags: Option<String>,
+}
+
+/// Selects a service.
+#[derive(Debug, clap::Args)]
+pub struct Selector {
+    /// TCP service: address or host name, and port or service name
+    #[arg(short, long, value_name = "ADDRESS:PORT")]
+    tcp_service: Option<String>,
+    /// UDP service
+    #[arg(short, long, value_name = "ADDRESS:PORT")]
+    udp_service: Option<String>,
+}
+
+impl Selector {
+    /// The service, where there must be one.
+    pub fn required(&self) -> Result<ServiceName> {
+        match self.optional()? {
+            Some(name) => Ok(name),
+            None => usage!("which service? add -t 192.168.2.200:80 (TCP) or -u 192.168.2.200:53 (UDP)"),
+        }
+    }
+
+    /// The service, if any.
+    pub fn optional(&self) -> Result<Option<ServiceName>> {
+        match (&self.tcp_service, &self.udp_service) {
+            (Some(tcp), Some(udp)) => usage!("-t {tcp} and -u {udp}: name one service"),
+            (Some(text), None) => ServiceName::parse(Protocol::Tcp, text).map(Some),
+            (None, Some(text)) => ServiceName::parse(Protocol::Udp, text).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+impl Args {
+    /// Runs the command.
+    pub fn run(self) -> Result<()> {
+        match self.action {
+            Action::Add(spec) => spec.add(),
+            Action::Edit(spec) => spec.edit(),
+            Action::Del(service) => delete(service.required()?),
+            Action::List(args) => args.run(),
+        }
+    }
+}
+
+impl Spec {
+    fn add(self) -> Result<()> {
+        let name = self.service.required()?;
+        let scheduler = self.scheduler()?;
+        let flags = self.flags(scheduler.unwrap_or(Scheduler::Wlc))?;
+        let mut change = Change::begin()?;
+        if change.version(&name.key()).is_some() {
+            bail!("service {name} exists already; lb-ctl service edit changes it");
+        }
+        change.add_service(name.key(), Schedule { scheduler, flags })
+    }
+
+    fn edit(self) -> Result<()> {
+        let name = self.service.required()?;
+        let scheduler = self.scheduler()?;
+        if let Some(scheduler) = scheduler {
+            // What can be refused without the lock is.
+            self.flags(scheduler)?;
+        }
+        let mut change = Change::begin()?;
+        let Some(old) = change.version(&name.key()) else { return Err(unknown(name)) };
+        let flags = match scheduler {
+            // The flags are those of the scheduler: another one starts without.
+            Some(new) if new != old.scheduler() => Some(self.flags(new)?.unwrap_or(0)),
+            _ => self.flags(old.scheduler())?,
+        };
+        change.edit_service(&name.key(), Schedule { scheduler, flags })
+    }
+
+    fn scheduler(&self) -> Result<Option<Scheduler>> {
+        self.scheduler.as_deref().map(parse_scheduler).transpose()
+    }
+
+    fn flags(&self, scheduler: Scheduler) -> Result<Option<u8>> {
+        self.sched_flags.as_deref().map(|text| parse_flags(text, scheduler)).transpose()
+    }
+}
+
+fn delete(name: ServiceName) -> Result<()> {
+    let mut change = Change::begin()?;
+    if change.version(&name.key()).is_none() {
+        return Err(unknown(name));
+    }
+    change.remove_service(&name.key())
+}
+
+/// The error for a service that there is not.
+pub fn unknown(name: ServiceName) -> anyhow::Error {
+    anyhow::anyhow!(
+        "there is no service {name}; lb-ctl service add {} {} adds it",
+        name.protocol.option(),
+        name.endpoint
+    )
+}

@@ -1,0 +1,99 @@
+//! The plain listing (`ipvsadm -L`).
+
+use super::{Names, service_name, service_rest};
+use crate::snapshot::Snapshot;
+use lb_common::backend::method;
+use std::io::{self, Write};
+
+/// Titles and rows.
+pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names) -> io::Result<()> {
+    writeln!(out, "Prot LocalAddress:Port Scheduler Flags")?;
+    writeln!(out, "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn")?;
+    for service in &snapshot.services {
+        writeln!(out, "{}{}", service_name(service, names), service_rest(service))?;
+        for backend in &service.backends {
+            // "  -> %-28s %-7s %-6d %-10u %-10u": the last field leaves blanks at the end.
+            writeln!(
+                out,
+                "  -> {:<28} {:<7} {:<6} {:<10} {:<10}",
+                names.cut(backend.endpoint, service.name.protocol.number(), 28),
+                forward(backend.method),
+                backend.weight,
+                backend.active,
+                backend.inactive
+            )?;
+        }
+    }
+    Ok(())
+}
+
+const fn forward(method: u32) -> &'static str {
+    match method {
+        method::LOCAL => "Local",
+        method::TUNNEL => "Tunnel",
+        method::ROUTE => "Route",
+        _ => "Masq",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example::{service, ten_requests, written};
+    use lb_common::scheduler::{Scheduler, flags};
+
+    #[test]
+    fn as_recorded() {
+        let text = written(|out| {
+            crate::report::heading(out, 4096)?;
+            write(out, &ten_requests(), &mut Names::new(true))
+        });
+        assert_eq!(
+            text,
+            concat!(
+                "IP Virtual Server version 1.2.1 (size=4096)\n",
+                "Prot LocalAddress:Port Scheduler Flags\n",
+                "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n",
+                "TCP  192.168.2.200:80 wlc\n",
+                "  -> 192.168.33.111:80            Masq    1      0          5         \n",
+                "  -> 192.168.33.112:80            Masq    1      0          5         \n",
+            )
+        );
+    }
+
+    #[test]
+    fn flags_persistence_and_ipv6() {
+        let mut mh = service("tcp 192.168.30.100:443", Scheduler::Mh, &[]);
+        (mh.scheduler_flags, mh.persistence, mh.prefix) = (flags::FALLBACK | flags::PORT, 360, 24);
+        let mut v6 = service("udp [2001:db8::]:8080", Scheduler::Rr, &["[fd00:33::111]:8080"]);
+        (v6.persistence, v6.prefix, v6.one_packet) = (60, 64, true);
+        let mut default = service("tcp 192.168.30.100:80", Scheduler::Rr, &[]);
+        (default.scheduler_flags, default.persistence, default.prefix) = (flags::THIRD, 300, 32);
+        let snapshot = Snapshot { services: vec![mh, v6, default] };
+        let text = written(|out| write(out, &snapshot, &mut Names::new(true)));
+        assert_eq!(
+            text.split_once("InActConn\n").unwrap().1,
+            concat!(
+                "TCP  192.168.30.100:443 mh (mh-fallback,mh-port) persistent 360 mask 255.255.255.0\n",
+                "UDP  [2001:db8::]:8080 rr persistent 60 mask 64 ops\n",
+                "  -> [fd00:33::111]:8080          Masq    1      0          5         \n",
+                "TCP  192.168.30.100:80 rr (flag-3) persistent 300\n",
+            )
+        );
+    }
+
+    #[test]
+    fn port_names_as_recorded() {
+        if !std::path::Path::new("/etc/services").exists() {
+            return;
+        }
+        // An address of TEST-NET-1 has no name.
+        let snapshot =
+            Snapshot { services: vec![service("tcp 192.0.2.200:80", Scheduler::Wlc, &["192.0.2.1:443"])] };
+        let text = written(|out| write(out, &snapshot, &mut Names::new(false)));
+        assert!(
+            text.contains("TCP  192.0.2.200:http wlc\n  -> 192.0.2.1:https              Masq "),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! The configuration as a value, with the figures of the moment it was read.
+
+use crate::{
+    spec::{Endpoint, ServiceName},
+    store::{Store, Version, add},
+};
+use anyhow::Result;
+use lb_common::{
+    backend::Member,
+    scheduler::Scheduler,
+    service::{self, ServiceKey},
+    traffic::Traffic,
+};
+
+/// All services.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// In the order of their keys.
+    pub services: Vec<Service>,
+}
+
+/// A service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// What selects it.
+    pub name: ServiceName,
+    /// Its scheduler.
+    pub scheduler: Scheduler,
+    /// [`lb_common::scheduler::flags`].
+    pub scheduler_flags: u8,
+    /// Persistence timeout in seconds; 0 when not persistent.
+    pub persistence: u32,
+    /// Length of the client prefix for persistence.
+    pub prefix: u8,
+    /// Whether every datagram is scheduled by itself.
+    pub one_packet: bool,
+    /// What it has carried, backends that it has no more included.
+    pub stats: Traffic,
+    /// The sum of its backends' rates, in their fixed point.
+    pub rates: Traffic,
+    /// Newest first.
+    pub backends: Vec<Backend>,
+}
+
+/// A backend of a service.
+#[derive(Clone, Copy, Debug)]
+pub struct Backend {
+    /// Its address and port.
+    pub endpoint: Endpoint,
+    /// [`lb_common::backend::method`].
+    pub method: u32,
+    /// Its weight.
+    pub weight: u32,
+    /// Upper threshold; 0 is none.
+    pub upper: u32,
+    /// Lower threshold; 0 is none.
+    pub lower: u32,
+    /// `ActiveConn`.
+    pub active: u32,
+    /// `InActConn`.
+    pub inactive: u32,
+    /// What it has carried.
+    pub stats: Traffic,
+    /// Connections and packets a second times 2^10, bytes a second times 2^5.
+    pub rates: Traffic,
+}
+
+impl Snapshot {
+    /// Reads all services, or the one with this key.
+    pub fn read(store: &Store, only: Option<&ServiceKey>) -> Result<Self> {
+        let mut versions = match only {
+            Some(key) => store.version(key)?.into_iter().collect(),
+            None => store.versions()?,
+        };
+        versions.sort_by_key(|version| {
+            let ServiceKey { address, port, protocol, .. } = version.record.key;
+            (!address.is_ipv4(), protocol, address.octets(), u16::from_be(port))
+        });
+        let stats = store.service_stats()?;
+        let services = versions.iter().map(|version| {
+            let mut service = Service::read(store, version)?;
+            service.stats = stats.get(&version.record.id).copied().unwrap_or_default();
+            Ok(service)
+        });
+        Ok(Self { services: services.collect::<Result<_>>()? })
+    }
+}
+
+impl Service {
+    fn read(store: &Store, version: &Version) -> Result<Self> {
+        let record = version.record;
+        let backends = version.members.iter().map(|member| Backend::read(store, member));
+        let backends = backends.collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            name: record.key.into(),
+            scheduler: version.scheduler(),
+            scheduler_flags: record.scheduler_flags,
+            persistence: record.persistence,
+            prefix: record.prefix,
+            one_packet: record.flags & service::flags::ONE_PACKET != 0,
+            stats: Traffic::default(),
+            rates: backends.iter().map(|backend| backend.rates).fold(Traffic::default(), add),
+            backends,
+        })
+    }
+}
+
+impl Backend {
+    fn read(store: &Store, member: &Member) -> Result<Self> {
+        let slot = member.backend % store.backends.len();
+        let backend = store.backends.get(slot);
+        Ok(Self {
+            endpoint: Endpoint { address: backend.address.into(), port: u16::from_be(backend.port) },
+            method: member.method,
+            weight: member.weight,
+            upper: member.upper,
+            lower: member.lower,
+            active: backend.active(),
+            inactive: backend.inactive(),
+            stats: store.stats(slot)?,
+            rates: store.rates_of(slot),
+        })
+    }
+}

@@ -1,0 +1,414 @@
+//! Text ↔ types: addresses, services, scheduler flags. Every command reads and writes through here.
+
+use anyhow::Result;
+use lb_common::{
+    protocol,
+    scheduler::{Scheduler, flags},
+    service::ServiceKey,
+};
+use std::{
+    ffi::{CStr, CString},
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs},
+    str::FromStr,
+};
+
+pub use crate::cli::Usage;
+
+/// Ends a command with a [`Usage`] error.
+macro_rules! usage {
+    ($($words:tt)*) => { return Err($crate::spec::Usage(format!($($words)*)).into()) };
+}
+pub(crate) use usage;
+
+/// A protocol that services balance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// `-t`.
+    Tcp,
+    /// `-u`.
+    Udp,
+}
+
+impl Protocol {
+    /// Its IP protocol number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => protocol::TCP,
+            Self::Udp => protocol::UDP,
+        }
+    }
+
+    /// Its name in lower case, as in `/etc/services`.
+    pub const fn name(self) -> &'static str {
+        protocol_name(self.number())
+    }
+
+    /// The option that selects it.
+    pub const fn option(self) -> &'static str {
+        match self {
+            Self::Tcp => "-t",
+            Self::Udp => "-u",
+        }
+    }
+}
+
+/// The name of a protocol number that a map holds.
+pub const fn protocol_name(number: u8) -> &'static str {
+    match number {
+        protocol::TCP => "tcp",
+        protocol::UDP => "udp",
+        protocol::SCTP => "sctp",
+        _ => "ip",
+    }
+}
+
+/// An address and a port, written `192.168.2.200:80` or `[2001:db8::80]:80`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address.
+    pub address: IpAddr,
+    /// The port, host order.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            IpAddr::V4(v4) => write!(f, "{v4}:{}", self.port),
+            IpAddr::V6(v6) => write!(f, "[{v6}]:{}", self.port),
+        }
+    }
+}
+
+impl Endpoint {
+    /// Reads an endpoint: `ADDRESS[:PORT]`, where the address may be a host name and the port a
+    /// service name. `None` for a port that was not written.
+    pub fn parse(text: &str, protocol: Protocol) -> Result<(IpAddr, Option<u16>)> {
+        let (host, port) = split(text)?;
+        Ok((resolve_host(host, text)?, port.map(|port| resolve_port(port, protocol, text)).transpose()?))
+    }
+}
+
+/// Splits at the colon before the port; brackets are around an IPv6 address.
+fn split(text: &str) -> Result<(&str, Option<&str>)> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let Some((host, after)) = rest.split_once(']') else {
+            usage!("'{text}': the bracket is not closed; write [2001:db8::80]:80");
+        };
+        return match after.strip_prefix(':') {
+            _ if host.parse::<Ipv6Addr>().is_err() => {
+                usage!("'{text}': '{host}' is not an IPv6 address; write [2001:db8::80]:80")
+            }
+            None if after.is_empty() => Ok((host, None)),
+            None => usage!("'{text}': unexpected '{after}' after the bracket; write [{host}]:80"),
+            Some(port) => Ok((host, Some(port))),
+        };
+    }
+    match text.split_once(':') {
+        Some((_, port)) if port.contains(':') => {
+            usage!("'{text}': an IPv6 address needs brackets; write [2001:db8::80]:80")
+        }
+        Some((host, port)) => Ok((host, Some(port))),
+        None => Ok((text, None)),
+    }
+}
+
+fn resolve_host(host: &str, text: &str) -> Result<IpAddr> {
+    let address = match host.parse::<IpAddr>() {
+        Ok(address) => address,
+        // What looks like a number is a mistyped address, and no name server need be asked.
+        Err(_) if host.is_empty() || host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+            usage!("'{text}': '{host}' is not an IPv4 address; write 192.168.2.200:80")
+        }
+        Err(_) => {
+            let found: Vec<_> = match (host, 0).to_socket_addrs() {
+                Ok(found) => found.map(|found| found.ip()).collect(),
+                Err(_) => vec![],
+            };
+            match found.iter().find(|ip| ip.is_ipv4()).or(found.first()) {
+                Some(ip) => *ip,
+                None => usage!("'{text}': host name '{host}' is not known; write the address"),
+            }
+        }
+    };
+    match address {
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            usage!("'{text}': a v4-mapped address; write it as IPv4")
+        }
+        address => Ok(address),
+    }
+}
+
+fn resolve_port(port: &str, protocol: Protocol, text: &str) -> Result<u16> {
+    if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return match port.parse() {
+            Ok(number) => Ok(number),
+            Err(_) => usage!("'{text}': port {port} is out of range; ports are 0 to 65535"),
+        };
+    }
+    match port_number(port, protocol) {
+        Some(number) => Ok(number),
+        None => {
+            usage!("'{text}': '{port}' is no {} service in /etc/services; write a number", protocol.name())
+        }
+    }
+}
+
+/// `getservbyname`. lb-ctl is single-threaded, so its static buffer is ours.
+fn port_number(name: &str, protocol: Protocol) -> Option<u16> {
+    let (name, protocol) = (CString::new(name).ok()?, CString::new(protocol.name()).ok()?);
+    // SAFETY: both strings end in NUL; the answer is read before the next call.
+    let entry = unsafe { libc::getservbyname(name.as_ptr(), protocol.as_ptr()).as_ref() }?;
+    Some(u16::from_be(entry.s_port as u16))
+}
+
+/// `getservbyport`: the name of a port.
+pub fn port_name(port: u16, protocol: u8) -> Option<String> {
+    let protocol = CString::new(protocol_name(protocol)).ok()?;
+    // SAFETY: the string ends in NUL; the answer is copied before the next call.
+    unsafe {
+        let entry = libc::getservbyport(i32::from(port.to_be()), protocol.as_ptr()).as_ref()?;
+        Some(CStr::from_ptr(entry.s_name).to_string_lossy().into_owned())
+    }
+}
+
+/// `getnameinfo`: the name of an address, if it has one.
+pub fn host_name(address: IpAddr) -> Option<String> {
+    let mut name = [0; libc::NI_MAXHOST as usize];
+    let mut ask = |address: *const libc::sockaddr, length: usize| {
+        // SAFETY: the address is `length` bytes of the family that it says, the buffer `NI_MAXHOST`.
+        unsafe {
+            let status = libc::getnameinfo(
+                address,
+                length as libc::socklen_t,
+                name.as_mut_ptr(),
+                libc::NI_MAXHOST,
+                std::ptr::null_mut(),
+                0,
+                libc::NI_NAMEREQD,
+            );
+            (status == 0).then(|| CStr::from_ptr(name.as_ptr()).to_string_lossy().into_owned())
+        }
+    };
+    // SAFETY: both structures are plain data, for which zero is a value.
+    unsafe {
+        match address {
+            IpAddr::V4(v4) => {
+                let mut socket: libc::sockaddr_in = std::mem::zeroed();
+                socket.sin_family = libc::AF_INET as libc::sa_family_t;
+                socket.sin_addr.s_addr = u32::from_ne_bytes(v4.octets());
+                ask((&raw const socket).cast(), size_of_val(&socket))
+            }
+            IpAddr::V6(v6) => {
+                let mut socket: libc::sockaddr_in6 = std::mem::zeroed();
+                socket.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+                socket.sin6_addr.s6_addr = v6.octets();
+                ask((&raw const socket).cast(), size_of_val(&socket))
+            }
+        }
+    }
+}
+
+/// What selects a service, written `tcp 192.168.2.200:80`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceName {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its virtual address and port.
+    pub endpoint: Endpoint,
+}
+
+impl ServiceName {
+    /// Reads what follows `-t` or `-u`.
+    pub fn parse(protocol: Protocol, text: &str) -> Result<Self> {
+        let (address, port) = Endpoint::parse(text, protocol)?;
+        if address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) || address == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+            usage!("'{text}': a service needs an address that clients can send to");
+        }
+        match port {
+            None => usage!("'{text}': the port is missing; write {}", Endpoint { address, port: 80 }),
+            Some(0) => usage!(
+                "'{text}': port 0 needs a persistent service (-p), which this version does not have yet; \
+                 write the port"
+            ),
+            Some(port) => Ok(Self { protocol, endpoint: Endpoint { address, port } }),
+        }
+    }
+
+    /// The key of the map of services.
+    pub fn key(self) -> ServiceKey {
+        ServiceKey {
+            address: self.endpoint.address.into(),
+            mark: 0,
+            port: self.endpoint.port.to_be(),
+            protocol: self.protocol.number(),
+            reserved: 0,
+        }
+    }
+}
+
+impl From<ServiceKey> for ServiceName {
+    fn from(key: ServiceKey) -> Self {
+        let protocol = if key.protocol == protocol::UDP { Protocol::Udp } else { Protocol::Tcp };
+        Self { protocol, endpoint: Endpoint { address: key.address.into(), port: u16::from_be(key.port) } }
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.protocol.name(), self.endpoint)
+    }
+}
+
+impl FromStr for ServiceName {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(char::is_whitespace) {
+            Some(("tcp", rest)) => Self::parse(Protocol::Tcp, rest.trim_start()),
+            Some(("udp", rest)) => Self::parse(Protocol::Udp, rest.trim_start()),
+            _ => usage!("'{text}' is no service; write tcp 192.168.2.200:80 or udp [2001:db8::80]:53"),
+        }
+    }
+}
+
+/// Reads `-s`.
+pub fn parse_scheduler(text: &str) -> Result<Scheduler> {
+    match Scheduler::from_name(text) {
+        Some(scheduler) => Ok(scheduler),
+        None => {
+            let known: Vec<_> = Scheduler::NAMES.iter().map(|(_, name)| *name).collect();
+            usage!("'{text}' is no scheduler; one of: {}", known.join(" "))
+        }
+    }
+}
+
+/// The names of the scheduler flags, by bit.
+const FLAGS: [(u8, &str, &str, &str); 3] = [
+    (flags::FALLBACK, "sh-fallback", "mh-fallback", "flag-1"),
+    (flags::PORT, "sh-port", "mh-port", "flag-2"),
+    (flags::THIRD, "flag-3", "flag-3", "flag-3"),
+];
+
+/// Reads `-b`: names separated by commas; nothing is no flag. A scheduler's names are its own.
+pub fn parse_flags(text: &str, scheduler: Scheduler) -> Result<u8> {
+    let mut all = 0;
+    for name in text.split(',').filter(|name| !name.is_empty()) {
+        let Some((flag, sh, mh, number)) =
+            FLAGS.iter().find(|(_, sh, mh, number)| [sh, mh, number].contains(&&name))
+        else {
+            usage!(
+                "'{name}' is no scheduler flag; one of: sh-fallback sh-port mh-fallback mh-port flag-1 flag-2 flag-3"
+            )
+        };
+        let fits = name == *number
+            || name == *sh && scheduler == Scheduler::Sh
+            || name == *mh && scheduler == Scheduler::Mh;
+        if !fits {
+            usage!("flag '{name}' does not go with scheduler {}; add -s {}", scheduler.name(), &name[..2]);
+        }
+        all |= flag;
+    }
+    Ok(all)
+}
+
+/// Writes the flags as ipvsadm names them for this scheduler; empty for none.
+pub fn flags_text(scheduler: Scheduler, set: u8) -> String {
+    let mut names = vec![];
+    for (flag, sh, mh, number) in FLAGS {
+        if set & flag != 0 {
+            names.push(match scheduler {
+                Scheduler::Sh => sh,
+                Scheduler::Mh => mh,
+                _ => number,
+            });
+        }
+    }
+    names.join(",")
+}
+
+/// Reads a number of an option between 0 and `most`.
+pub fn parse_number(option: &str, text: &str, most: u32) -> Result<u32> {
+    match text.parse() {
+        Ok(number) if number <= most => Ok(number),
+        _ => usage!("{option}: '{text}' is not a number from 0 to {most}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(text: &str) -> String {
+        ServiceName::parse(Protocol::Tcp, text).unwrap_err().to_string()
+    }
+
+    proptest! {
+        #[test]
+        fn a_service_survives_the_round_trip(udp: bool, v6: bool, bits: u128, port in 1u16..) {
+            let address: IpAddr =
+                if v6 { Ipv6Addr::from(bits).into() } else { Ipv4Addr::from(bits as u32).into() };
+            prop_assume!(!address.is_unspecified());
+            let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
+            let name = ServiceName { protocol, endpoint: Endpoint { address, port } };
+            prop_assert_eq!(name.to_string().parse::<ServiceName>().unwrap(), name);
+            prop_assert_eq!(ServiceName::from(name.key()), name);
+        }
+
+        #[test]
+        fn flags_survive_the_round_trip(flags in 0u8..8, number in 0u8..14) {
+            let scheduler = Scheduler::from_number(number).unwrap();
+            prop_assert_eq!(parse_flags(&flags_text(scheduler, flags), scheduler).unwrap(), flags);
+        }
+
+        #[test]
+        fn no_text_panics(text in "[0-9a-f:.\\[\\]-]{0,24}") {
+            let _ = split(&text);
+        }
+    }
+
+    #[test]
+    fn names_of_ports_and_hosts_are_resolved() {
+        assert_eq!(
+            ServiceName::parse(Protocol::Tcp, "localhost:8080").unwrap().to_string(),
+            "tcp 127.0.0.1:8080"
+        );
+        if std::path::Path::new("/etc/services").exists() {
+            assert_eq!(ServiceName::parse(Protocol::Tcp, "10.0.0.1:https").unwrap().endpoint.port, 443);
+            assert_eq!(port_name(443, protocol::TCP).as_deref(), Some("https"));
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_fix() {
+        for (text, part) in [
+            ("192.168.2.200", "the port is missing; write 192.168.2.200:80"),
+            ("192.168.2.200:0", "-p"),
+            ("192.168.2.200:65536", "port 65536 is out of range"),
+            ("192.168.2.999:80", "'192.168.2.999' is not an IPv4 address"),
+            (":80", "'' is not an IPv4 address"),
+            ("192.168.2.200:", "'' is no tcp service"),
+            ("192.168.2.200:http2x", "'http2x' is no tcp service"),
+            ("2001:db8::1:80", "brackets"),
+            ("[2001:db8::1", "not closed"),
+            ("[2001:db8::1]", "write [2001:db8::1]:80"),
+            ("[2001:db8::1]80", "unexpected '80'"),
+            ("[::ffff:1.2.3.4]:80", "v4-mapped"),
+            ("[10.0.0.1]:80", "not an IPv6 address"),
+            ("0.0.0.0:80", "clients"),
+        ] {
+            assert!(message(text).contains(part), "{text}: {}", message(text));
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheduler_lists_the_known() {
+        let message = parse_scheduler("wlcc").unwrap_err().to_string();
+        assert!(
+            message.contains("'wlcc'") && message.contains("rr wrr lc wlc sed nq fo ovf twos"),
+            "{message}"
+        );
+    }
+}

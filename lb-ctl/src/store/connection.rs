@@ -1,0 +1,52 @@
+//! The connections that live now.
+
+use super::Store;
+use lb_common::{
+    connection::{Connection, state::is_live},
+    time::{remaining, tick_of},
+};
+use std::{io, ptr::addr_of};
+
+/// The present tick of the packet path's clock (`bpf_ktime_get_coarse_ns`).
+pub fn now() -> u32 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is where the call writes to; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+    tick_of(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+impl Store {
+    /// Calls `body` with every connection that lives now, in the order of their slots.
+    pub fn each_connection(&self, mut body: impl FnMut(&Connection) -> io::Result<()>) -> io::Result<()> {
+        let now = now();
+        // `used` runs on when the table is full.
+        let used = self.table.get(0).used.min(u64::from(self.connections.len())) as u32;
+        for slot in 0..used {
+            if let Some(connection) = self.live(slot)
+                && remaining(connection.expires, now) > 0
+            {
+                body(&connection)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A slot's connection, read as a whole: the word counts the uses of the slot, so the same use
+    /// before and after means that the rest belongs together.
+    fn live(&self, slot: u32) -> Option<Connection> {
+        let pointer = self.connections.pointer(slot);
+        loop {
+            // SAFETY: the pointer is to a live element of the map, aligned to 8.
+            let word = unsafe { addr_of!((*pointer).word).read_volatile() };
+            if !is_live(word) {
+                return None;
+            }
+            let connection = self.connections.get(slot);
+            // SAFETY: as above.
+            let after = unsafe { addr_of!((*pointer).word).read_volatile() };
+            if word >> 8 == after >> 8 {
+                return Some(Connection { word: after, ..connection }).filter(|_| is_live(after));
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The settings that can be changed while the balancer runs.
+
+use super::Store;
+use lb_common::{
+    bucket::buckets,
+    connection::state,
+    time::{seconds, ticks},
+};
+use std::ptr::addr_of_mut;
+
+/// The three timeouts of `set`, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Timeouts {
+    /// An established TCP connection.
+    pub tcp: u32,
+    /// A TCP connection in FIN_WAIT.
+    pub tcpfin: u32,
+    /// A UDP flow.
+    pub udp: u32,
+}
+
+impl Store {
+    /// The timeouts.
+    pub fn timeouts(&self) -> Timeouts {
+        let timeouts = self.settings.get(0).timeouts;
+        let of = |state: u8| seconds(timeouts[usize::from(state)]);
+        Timeouts { tcp: of(state::ESTABLISHED), tcpfin: of(state::FIN_WAIT), udp: of(state::UDP) }
+    }
+
+    /// Changes the timeouts; 0 keeps one as it is.
+    pub fn set_timeouts(&mut self, new: Timeouts) {
+        for (state, seconds) in
+            [(state::ESTABLISHED, new.tcp), (state::FIN_WAIT, new.tcpfin), (state::UDP, new.udp)]
+        {
+            if seconds != 0 {
+                // SAFETY: the pointer is to the live element; one aligned word, which the packet
+                // path only reads.
+                unsafe {
+                    addr_of_mut!((*self.settings.pointer(0)).timeouts[usize::from(state)])
+                        .write_volatile(ticks(seconds));
+                }
+            }
+        }
+    }
+
+    /// Buckets of the connection table's index, which `ipvsadm` calls its size.
+    pub fn size(&self) -> u32 {
+        buckets(self.connections.len())
+    }
+
+    /// Writes how many services there are; the packet path passes everything at 0.
+    pub(super) fn set_services(&mut self, count: u32) {
+        // SAFETY: as above.
+        unsafe { addr_of_mut!((*self.settings.pointer(0)).services).write_volatile(count) }
+    }
+}

@@ -1,0 +1,67 @@
+//! Room in the maps of member lists and lookup tables: which ranges published services use.
+
+/// The used ranges of a map, in order.
+#[derive(Debug)]
+pub struct Space {
+    length: u32,
+    /// First entry and length; sorted, none overlaps another.
+    used: Vec<(u32, u32)>,
+}
+
+impl Space {
+    /// A map of `length` entries in which these ranges (first entry and length) are used.
+    pub fn new(length: u32, ranges: impl IntoIterator<Item = (u32, u32)>) -> Self {
+        let mut used: Vec<_> = ranges.into_iter().filter(|(_, count)| *count > 0).collect();
+        used.sort_unstable();
+        Self { length, used }
+    }
+
+    /// Takes the first hole that is long enough; `None` when there is none.
+    pub fn take(&mut self, count: u32) -> Option<u32> {
+        if count == 0 {
+            return Some(0);
+        }
+        let (mut start, mut at) = (0, 0);
+        for (first, length) in &self.used {
+            if first - start >= count {
+                break;
+            }
+            (start, at) = (first + length, at + 1);
+        }
+        if self.length - start < count {
+            return None;
+        }
+        self.used.insert(at, (start, count));
+        Some(start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_first_hole_that_fits_is_taken() {
+        let mut space = Space::new(20, [(10, 5), (0, 2), (4, 3)]);
+        assert_eq!(space.take(3), Some(7), "the hole at 2 is too short");
+        assert_eq!(space.take(2), Some(2));
+        assert_eq!(space.take(5), Some(15));
+        assert_eq!(space.take(1), None);
+        assert_eq!(space.take(0), Some(0), "nothing fits anywhere");
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_never_overlap(sizes in prop::collection::vec(0u32..40, 0..40)) {
+            let mut space = Space::new(400, []);
+            let mut owner = [false; 400];
+            for size in sizes {
+                let Some(first) = space.take(size) else { continue };
+                for taken in &mut owner[first as usize..(first + size) as usize] {
+                    prop_assert!(!std::mem::replace(taken, true));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What backends and services have carried, and their rates.
+
+use super::Store;
+use anyhow::Result;
+use lb_common::{
+    backend::state,
+    traffic::{Rates, Traffic},
+};
+use std::collections::{HashMap, HashSet};
+
+/// The rates of a backend or service, in IPVS's fixed point: `connections` and packets a second
+/// times 2^10, bytes a second times 2^5.
+pub type Fixed = Traffic;
+
+/// Field by field.
+fn zip(a: Traffic, b: Traffic, each: impl Fn(u64, u64) -> u64) -> Traffic {
+    Traffic {
+        connections: each(a.connections, b.connections),
+        packets_in: each(a.packets_in, b.packets_in),
+        packets_out: each(a.packets_out, b.packets_out),
+        bytes_in: each(a.bytes_in, b.bytes_in),
+        bytes_out: each(a.bytes_out, b.bytes_out),
+    }
+}
+
+/// The sum; wrapping, because a residue may stand for a negative number.
+pub fn add(a: Traffic, b: Traffic) -> Traffic {
+    zip(a, b, u64::wrapping_add)
+}
+
+/// The difference, wrapping.
+pub fn subtract(a: Traffic, b: Traffic) -> Traffic {
+    zip(a, b, u64::wrapping_sub)
+}
+
+impl Store {
+    /// All that a slot has carried, ever, under whichever backend.
+    pub(super) fn carried(&self, slot: u32) -> Result<Traffic> {
+        Ok(self.traffic.get(&slot, 0)?.iter().copied().fold(Traffic::default(), add))
+    }
+
+    /// What a backend has carried since it was added, or since `zero`.
+    pub fn stats(&self, slot: u32) -> Result<Traffic> {
+        Ok(subtract(self.carried(slot)?, self.baseline.get(slot)))
+    }
+
+    /// The rates of a backend.
+    pub fn rates_of(&self, slot: u32) -> Fixed {
+        let Rates { connections, packets_in, packets_out, bytes_in, bytes_out, .. } = self.rates.get(slot);
+        Traffic { connections, packets_in, packets_out, bytes_in, bytes_out }
+    }
+
+    /// What each service has carried, by its id: its backends, removed ones included as long as
+    /// their slots are theirs, and the residue of those whose slots others have taken.
+    pub fn service_stats(&self) -> Result<HashMap<u32, Traffic>> {
+        let mut all = HashMap::new();
+        for slot in 0..self.slots() {
+            let backend = self.backends.get(slot);
+            if backend.state != state::FREE {
+                let sum: &mut Traffic = all.entry(backend.service).or_default();
+                *sum = add(*sum, self.stats(slot)?);
+            }
+        }
+        for (id, sum) in &mut all {
+            if *id < self.residue.len() {
+                *sum = add(*sum, self.residue.get(*id));
+            }
+        }
+        Ok(all)
+    }
+
+    /// What the backends of a service have carried, without its residue.
+    pub(super) fn service_backends_stats(&self, id: u32) -> Result<Traffic> {
+        let mut sum = Traffic::default();
+        for slot in 0..self.slots() {
+            let backend = self.backends.get(slot);
+            if backend.state != state::FREE && backend.service == id {
+                sum = add(sum, self.stats(slot)?);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Starts the counters and rates of services anew, their removed backends' too.
+    pub fn zero(&mut self, ids: &HashSet<u32>) -> Result<()> {
+        for slot in 0..self.slots() {
+            let backend = self.backends.get(slot);
+            if backend.state != state::FREE && ids.contains(&backend.service) {
+                self.start_counting(slot)?;
+            }
+        }
+        for id in ids {
+            self.residue.set(*id, Traffic::default());
+        }
+        Ok(())
+    }
+
+    /// Starts a slot's counters and rates at zero. The packet path's own figures go on; only what
+    /// is subtracted from them changes.
+    pub(super) fn start_counting(&mut self, slot: u32) -> Result<()> {
+        let carried = self.carried(slot)?;
+        self.baseline.set(slot, carried);
+        self.rates.set(slot, Rates { last: carried, ..Rates::default() });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_residue_may_be_negative() {
+        let one = Traffic { connections: 1, packets_in: 2, packets_out: 3, bytes_in: 4, bytes_out: 5 };
+        let negative = subtract(Traffic::default(), one);
+        assert_eq!(add(negative, one), Traffic::default());
+    }
+}
