@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{Read as _, Seek as _, Write as _},
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process,
     thread::sleep,
@@ -18,52 +19,81 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// An exclusive lock, held until dropped; the kernel drops it when the process dies.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl Lock {
-    /// Waits for the lock of the network namespace with this cookie.
+    /// Waits for the lock on changes in the network namespace with this cookie.
     pub fn take(cookie: u64) -> Result<Self> {
-        fs::create_dir_all(RUN).with_context(|| format!("cannot create {RUN}"))?;
-        Self::take_file(&path(cookie), PATIENCE)
+        let path = Path::new(RUN).join(format!("{cookie}.lock"));
+        match Self::wait(&path, PATIENCE)? {
+            Ok(lock) => Ok(lock),
+            Err(holder) => bail!(
+                "another lb-ctl (pid {holder}) has been changing this balancer for {} seconds: wait or end it",
+                PATIENCE.as_secs()
+            ),
+        }
     }
 
-    fn take_file(path: &Path, patience: Duration) -> Result<Self> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
+    /// The lock on tracing, or the pid of the process that traces.
+    pub fn take_trace(cookie: u64) -> Result<Result<Self, String>> {
+        Self::wait(&Path::new(RUN).join(format!("{cookie}.trace")), Duration::ZERO)
+    }
+
+    /// Removes the file, so that nothing of it stays.
+    pub fn remove(self) -> Result<()> {
+        fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))?;
+        // Other namespaces may have files there.
+        let _ = fs::remove_dir(RUN);
+        Ok(())
+    }
+
+    /// The lock, or the pid of its holder after a time.
+    fn wait(path: &Path, patience: Duration) -> Result<Result<Self, String>> {
         let start = Instant::now();
-        while let Err(error) = file.try_lock() {
-            match error {
-                TryLockError::WouldBlock if start.elapsed() < patience => sleep(Duration::from_millis(10)),
-                TryLockError::WouldBlock => {
-                    let mut holder = String::new();
-                    // The pid is a help for the reader; the lock does not depend on it.
-                    let _ = file.read_to_string(&mut holder);
-                    bail!(
-                        "another lb-ctl (pid {}) has been changing this balancer for {} seconds: wait or end it",
-                        holder.trim(),
-                        patience.as_secs()
-                    );
-                }
-                TryLockError::Error(error) => {
-                    return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+        loop {
+            if let Some(mut lock) = Self::open(path)? {
+                match lock.file.try_lock() {
+                    // A file that was removed while this waited locks nothing.
+                    Ok(()) if lock.is_current() => {
+                        lock.file.set_len(0)?;
+                        lock.file.rewind()?;
+                        writeln!(lock.file, "{}", process::id())?;
+                        return Ok(Ok(lock));
+                    }
+                    Ok(()) => continue,
+                    Err(TryLockError::WouldBlock) if start.elapsed() < patience => {}
+                    Err(TryLockError::WouldBlock) => {
+                        let mut holder = String::new();
+                        // The pid is a help for the reader; the lock does not depend on it.
+                        let _ = lock.file.read_to_string(&mut holder);
+                        return Ok(Err(holder.trim().to_owned()));
+                    }
+                    Err(TryLockError::Error(error)) => {
+                        return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+                    }
                 }
             }
+            sleep(Duration::from_millis(10));
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", process::id())?;
-        Ok(Self { _file: file })
     }
-}
 
-fn path(cookie: u64) -> PathBuf {
-    Path::new(RUN).join(format!("{cookie}.lock"))
+    /// `None` when another process has just removed the directory.
+    fn open(path: &Path) -> Result<Option<Self>> {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path) {
+            Ok(file) => Ok(Some(Self { file, path: path.to_owned() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        let inode = |about: io::Result<Metadata>| about.map(|about| about.ino()).ok();
+        inode(self.file.metadata()) == inode(fs::metadata(&self.path))
+    }
 }
 
 #[cfg(test)]
@@ -72,12 +102,14 @@ mod tests {
 
     #[test]
     fn the_second_waits_then_names_the_first() {
-        let path = std::env::temp_dir().join(format!("lb-ctl-{}.lock", process::id()));
-        let first = Lock::take_file(&path, Duration::ZERO).unwrap();
-        let error = Lock::take_file(&path, Duration::from_millis(30)).unwrap_err();
-        assert!(error.to_string().contains(&process::id().to_string()), "{error}");
-        drop(first);
-        Lock::take_file(&path, Duration::ZERO).unwrap();
-        fs::remove_file(path).unwrap();
+        let path = std::env::temp_dir().join(format!("lb-ctl-{}", process::id())).join("1.lock");
+        let first = Lock::wait(&path, Duration::ZERO).unwrap().unwrap();
+        let holder = Lock::wait(&path, Duration::from_millis(30)).unwrap().unwrap_err();
+        assert_eq!(holder, process::id().to_string());
+
+        fs::remove_file(&path).unwrap();
+        let second = Lock::wait(&path, Duration::ZERO).unwrap().unwrap();
+        assert!(!first.is_current() && second.is_current());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

@@ -1,4 +1,15 @@
 //! The BPF program: loading, pinning, attaching, replacing.
 
+pub mod attachment;
+pub mod device;
+mod driver;
+pub mod interface;
+pub mod kernel;
+mod mode;
 pub mod namespace;
+mod netlink;
+pub mod object;
 pub mod pins;
+pub mod sysctl;
+
+pub use mode::Mode;

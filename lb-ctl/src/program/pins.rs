@@ -1,6 +1,6 @@
 //! Where a load is pinned: `<BPF file system>/lb/<namespace cookie>/`.
 
-use super::namespace;
+use super::{namespace, sysctl};
 use anyhow::{Context as _, Result, bail};
 use std::{
     env,
@@ -41,6 +41,22 @@ impl Pins {
     /// The directory of a load that is being made.
     pub fn unfinished(&self) -> PathBuf {
         self.root.join(format!("{}.new", self.cookie))
+    }
+
+    /// Removes what an interrupted load or unload has left; whether there was anything.
+    pub fn clean(&self) -> Result<bool> {
+        let unfinished = self.unfinished();
+        let left = unfinished.is_dir();
+        remove(&unfinished)?;
+        // Without a complete load, nothing needs the settings that one has changed.
+        let restored = !self.directory().is_dir() && sysctl::restore(self.cookie)?;
+        Ok(left || restored)
+    }
+
+    /// Removes the directory of all loads when this was the last one.
+    pub fn forget(&self) {
+        // Others may have loads of their own there.
+        let _ = fs::remove_dir(&self.root);
     }
 
     /// The directory of a complete load, or the error that there is none.

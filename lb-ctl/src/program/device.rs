@@ -1,0 +1,119 @@
+//! What the packet path is told about each interface: whether XDP can send through it.
+
+use super::{
+    Mode, driver,
+    interface::{Interface, features},
+};
+use anyhow::{Context as _, Result};
+use aya::maps::{HashMap, Map, MapData};
+use lb_common::device::{Device, flags};
+use std::{collections::BTreeMap, path::Path};
+
+/// The longest packet that surely fits in one buffer, with head room and tail room, on 4 KiB pages.
+const ONE_BUFFER: u32 = 3_400;
+
+/// What XDP can do with an interface, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capability {
+    /// For the map.
+    pub device: Device,
+    /// For the reader of `status`.
+    pub reason: &'static str,
+}
+
+/// Judges an interface; `attached` says how the balancer itself is attached there.
+///
+/// Where in doubt the answer is no: the kernel then forwards the packets, and none is lost.
+pub fn judge(interface: &Interface, attached: Option<Mode>) -> Capability {
+    let native = attached == Some(Mode::Native);
+    let veth = interface.kind.as_deref() == Some("veth");
+    let (redirect, reason) = match interface.features {
+        Some(bits) if bits & features::XMIT == 0 && veth => {
+            (false, "the far end of this veth has neither GRO nor an XDP program")
+        }
+        Some(bits) if bits & features::XMIT == 0 => (false, "its driver does not send redirected packets"),
+        // Drivers report what they can do in principle, and then refuse without queues for XDP.
+        Some(_) if interface.bus.is_some() && !native => {
+            (false, "devices send redirected packets only while a program is attached natively")
+        }
+        Some(bits) if bits & features::XMIT_FRAGMENTS == 0 && interface.mtu > ONE_BUFFER => {
+            (false, "its driver does not send redirected packets of more than one buffer")
+        }
+        Some(_) => (true, "its driver sends redirected packets"),
+        None if veth => (false, "this kernel does not tell what the far end of a veth does"),
+        None if interface.bus.is_some() && !native => {
+            (false, "devices send redirected packets only while a program is attached natively")
+        }
+        None if interface.mtu > ONE_BUFFER => {
+            (false, "this kernel does not tell whether its driver sends packets of more than one buffer")
+        }
+        None if driver::sends_redirected(&interface.name) => {
+            (true, "its driver is known to send redirected packets")
+        }
+        None => (false, "its driver is not known to send redirected packets"),
+    };
+    let set = |flag, on| if on { flag } else { 0 };
+    let flags = set(flags::REDIRECT, redirect)
+        // What a veth transmits arrives only where its far end runs a program too.
+        | set(flags::TRANSMIT, native && !veth)
+        | set(flags::ATTACHED, attached.is_some());
+    Capability { device: Device { flags, reserved: 0 }, reason }
+}
+
+/// Tells the packet path about all interfaces; forgets those that are gone.
+pub fn describe(pins: &Path, interfaces: &[Interface], attached: &BTreeMap<u32, Mode>) -> Result<()> {
+    let path = pins.join("DEVICES");
+    let map = MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut devices: HashMap<_, u32, Device> = HashMap::try_from(Map::HashMap(map))?;
+    let old: Vec<u32> = devices.keys().collect::<Result<_, _>>()?;
+    for interface in interfaces {
+        let capability = judge(interface, attached.get(&interface.index).copied());
+        devices.insert(interface.index, capability.device, 0)?;
+    }
+    for index in old.iter().filter(|&&index| interfaces.iter().all(|interface| interface.index != index)) {
+        devices.remove(index)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags_of(kind: Option<&str>, bus: Option<&str>, bits: Option<u64>, attached: Option<Mode>) -> u32 {
+        let interface = Interface {
+            name: "none".into(),
+            kind: kind.map(Into::into),
+            bus: bus.map(Into::into),
+            mtu: 1_500,
+            features: bits,
+            ..Interface::default()
+        };
+        judge(&interface, attached).device.flags
+    }
+
+    #[test]
+    fn a_veth_is_redirected_to_only_where_the_kernel_vouches_for_its_far_end() {
+        let veth = Some("veth");
+        assert_eq!(flags_of(veth, None, None, Some(Mode::Native)), flags::ATTACHED);
+        assert_eq!(flags_of(veth, None, Some(0), Some(Mode::Native)), flags::ATTACHED);
+        assert_eq!(flags_of(veth, None, Some(features::XMIT), None), flags::REDIRECT);
+    }
+
+    #[test]
+    fn a_device_needs_a_native_program_to_send() {
+        let bits = Some(features::XMIT);
+        let all = flags::REDIRECT | flags::TRANSMIT | flags::ATTACHED;
+        assert_eq!(flags_of(None, Some("pci"), bits, Some(Mode::Native)), all);
+        assert_eq!(flags_of(None, Some("pci"), bits, Some(Mode::Generic)), flags::ATTACHED);
+        assert_eq!(flags_of(None, Some("pci"), bits, None), 0);
+    }
+
+    #[test]
+    fn long_packets_need_a_driver_that_sends_several_buffers() {
+        let mut interface = Interface { mtu: 9_000, features: Some(features::XMIT), ..Interface::default() };
+        assert_eq!(judge(&interface, None).device.flags, 0);
+        interface.features = Some(features::XMIT | features::XMIT_FRAGMENTS);
+        assert_eq!(judge(&interface, None).device.flags, flags::REDIRECT);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the kernel says about network interfaces.
+
+use super::{
+    Mode,
+    netlink::{attribute, attributes, bytes, dump, get, text},
+};
+use anyhow::{Context as _, Result};
+use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
+use std::collections::HashMap;
+
+/// An interface of this network namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// For a virtual interface its kind: `veth`, `bridge`, …
+    pub kind: Option<String>,
+    /// For a device the bus that it sits on: `pci`, `virtio`, …
+    pub bus: Option<String>,
+    /// The longest IP packet, in bytes.
+    pub mtu: u32,
+    /// The id of the XDP program attached to it, and how.
+    pub program: Option<(Mode, u32)>,
+    /// Its XDP features ([`features`]); `None` where the kernel (before 6.3) does not tell.
+    pub features: Option<u64>,
+}
+
+/// `NETDEV_XDP_ACT_*` (`linux/netdev.h`).
+pub mod features {
+    /// `NETDEV_XDP_ACT_NDO_XMIT`: redirected packets can be sent.
+    pub const XMIT: u64 = 1 << 2;
+    /// `NETDEV_XDP_ACT_NDO_XMIT_SG`: so can those that span several buffers.
+    pub const XMIT_FRAGMENTS: u64 = 1 << 6;
+}
+
+impl Interface {
+    /// Whether packets with a partial checksum may come in here: those of a local stack, of this
+    /// machine or of the one that hosts it.
+    pub fn partial_checksums(&self) -> bool {
+        match self.bus.as_deref() {
+            None => true,
+            Some(bus) => matches!(bus, "virtio" | "xen" | "vmbus"),
+        }
+    }
+}
+
+/// Every interface of this network namespace.
+pub fn all() -> Result<Vec<Interface>> {
+    // An `ifinfomsg` (`linux/rtnetlink.h`): all zero asks for every interface.
+    let answers =
+        dump(NETLINK_ROUTE, libc::RTM_GETLINK, vec![0; 16]).context("cannot list the interfaces")?;
+    let features = xdp_features();
+    let mut interfaces: Vec<_> = answers.iter().filter_map(|answer| parse(answer)).collect();
+    for interface in &mut interfaces {
+        interface.features = features.as_ref().and_then(|features| features.get(&interface.index).copied());
+    }
+    Ok(interfaces)
+}
+
+fn parse(answer: &[u8]) -> Option<Interface> {
+    const IFLA_XDP_ATTACHED: u16 = 2;
+    const IFLA_XDP_PROG_ID: u16 = 4;
+    const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
+
+    let header = answer.first_chunk::<16>()?;
+    let index = u32::from_ne_bytes(*header[4..].first_chunk()?);
+    let link = attributes(&answer[16..]);
+    let info = link.get(&libc::IFLA_LINKINFO).map(|info| attributes(info)).unwrap_or_default();
+    let xdp = link.get(&libc::IFLA_XDP).map(|xdp| attributes(xdp)).unwrap_or_default();
+    let program = || {
+        let mode = match xdp.get(&IFLA_XDP_ATTACHED)?.first()? {
+            2 => Mode::Generic,
+            _ => Mode::Native,
+        };
+        Some((mode, u32::from_ne_bytes(bytes(xdp.get(&IFLA_XDP_PROG_ID)?)?)))
+    };
+    Some(Interface {
+        index,
+        name: text(link.get(&libc::IFLA_IFNAME)?),
+        kind: info.get(&libc::IFLA_INFO_KIND).map(|kind| text(kind)),
+        bus: link.get(&IFLA_PARENT_DEV_BUS_NAME).map(|bus| text(bus)),
+        mtu: link.get(&libc::IFLA_MTU).and_then(|mtu| bytes(mtu)).map(u32::from_ne_bytes)?,
+        program: program(),
+        features: None,
+    })
+}
+
+/// XDP features by interface index, from the `netdev` family (`Documentation/netlink/specs/netdev.yaml`).
+fn xdp_features() -> Option<HashMap<u32, u64>> {
+    const GENL_ID_CTRL: u16 = 0x10;
+    const CTRL_CMD_GETFAMILY: u8 = 3;
+    const CTRL_ATTR_FAMILY_ID: u16 = 1;
+    const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+    const NETDEV_CMD_DEV_GET: u8 = 1;
+    const NETDEV_A_DEV_IFINDEX: u16 = 1;
+    const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
+    /// A `genlmsghdr`: command, version, two reserved bytes.
+    const HEADER: usize = 4;
+
+    let mut question = vec![CTRL_CMD_GETFAMILY, 1, 0, 0];
+    question.extend(attribute(CTRL_ATTR_FAMILY_NAME, b"netdev\0"));
+    let family = get(NETLINK_GENERIC, GENL_ID_CTRL, question).ok()?;
+    let family = attributes(family.first()?.get(HEADER..)?);
+    let family = u16::from_ne_bytes(bytes(family.get(&CTRL_ATTR_FAMILY_ID)?)?);
+
+    let devices = dump(NETLINK_GENERIC, family, vec![NETDEV_CMD_DEV_GET, 1, 0, 0]).ok()?;
+    let of_device = |answer: &Vec<u8>| {
+        let device = attributes(answer.get(HEADER..)?);
+        let index = u32::from_ne_bytes(bytes(device.get(&NETDEV_A_DEV_IFINDEX)?)?);
+        Some((index, u64::from_ne_bytes(bytes(device.get(&NETDEV_A_DEV_XDP_FEATURES)?)?)))
+    };
+    Some(devices.iter().filter_map(of_device).collect())
+}

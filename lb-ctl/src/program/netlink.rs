@@ -1,0 +1,133 @@
+//! Netlink, as far as questions about interfaces need it: dumps, and attributes.
+
+use anyhow::{Context as _, Result};
+use netlink_packet_core::{
+    DecodeError, NLA_ALIGNTO, NLA_HEADER_SIZE, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable, NlaBuffer,
+};
+use netlink_sys::{Socket, SocketAddr};
+use std::collections::HashMap;
+
+/// A message whose body is left as bytes: the kernel's headers differ by family.
+#[derive(Debug, Clone)]
+struct Raw {
+    kind: u16,
+    body: Vec<u8>,
+}
+
+impl NetlinkSerializable for Raw {
+    fn message_type(&self) -> u16 {
+        self.kind
+    }
+
+    fn buffer_len(&self) -> usize {
+        self.body.len()
+    }
+
+    fn serialize(&self, buffer: &mut [u8]) {
+        buffer[..self.body.len()].copy_from_slice(&self.body);
+    }
+}
+
+impl NetlinkDeserializable for Raw {
+    type Error = DecodeError;
+
+    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self { kind: header.message_type, body: payload.to_vec() })
+    }
+}
+
+/// Asks for everything of a kind; the bodies of the answers.
+pub fn dump(protocol: isize, kind: u16, body: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    ask(protocol, kind, NLM_F_REQUEST | NLM_F_DUMP, body)
+}
+
+/// Asks for one thing; the body of the answer.
+pub fn get(protocol: isize, kind: u16, body: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    ask(protocol, kind, NLM_F_REQUEST, body)
+}
+
+fn ask(protocol: isize, kind: u16, flags: u16, body: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    let mut socket = Socket::new(protocol).context("cannot open a netlink socket")?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+
+    let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(Raw { kind, body }));
+    message.header.flags = flags;
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+
+    let mut answers = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        let mut rest = &datagram[..];
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<Raw>::deserialize(rest)?;
+            match message.payload {
+                NetlinkPayload::Done(_) => return Ok(answers),
+                NetlinkPayload::Error(error) => return Err(error.to_io().into()),
+                NetlinkPayload::InnerMessage(raw) => answers.push(raw.body),
+                _ => {}
+            }
+            // Messages are aligned to 4 bytes (NLMSG_ALIGN).
+            let length = (message.header.length as usize).next_multiple_of(4);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        if flags & NLM_F_DUMP != NLM_F_DUMP {
+            return Ok(answers);
+        }
+    }
+}
+
+impl From<Raw> for NetlinkPayload<Raw> {
+    fn from(raw: Raw) -> Self {
+        Self::InnerMessage(raw)
+    }
+}
+
+/// The attributes in `bytes` by number; of several with the same number, the last.
+pub fn attributes(mut rest: &[u8]) -> HashMap<u16, &[u8]> {
+    let mut found = HashMap::new();
+    while let Ok(attribute) = NlaBuffer::new_checked(rest) {
+        let length = usize::from(attribute.length());
+        found.insert(attribute.kind(), &rest[NLA_HEADER_SIZE..length]);
+        rest = rest.get(length.next_multiple_of(NLA_ALIGNTO)..).unwrap_or_default();
+    }
+    found
+}
+
+/// An attribute with its header and padding.
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(((NLA_HEADER_SIZE + value.len()) as u16).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(NLA_ALIGNTO), 0);
+    bytes
+}
+
+/// The text of a string attribute, which ends with a zero byte.
+pub fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
+}
+
+/// The first `N` bytes of an attribute.
+pub fn bytes<const N: usize>(value: &[u8]) -> Option<[u8; N]> {
+    value.first_chunk().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_read_back_as_written() {
+        let mut written = attribute(2, b"netdev\0");
+        written.extend(attribute(3, &7u64.to_ne_bytes()));
+        let read = attributes(&written);
+        assert_eq!(text(read[&2]), "netdev");
+        assert_eq!(bytes(read[&3]).map(u64::from_ne_bytes), Some(7));
+    }
+}

@@ -1,0 +1,189 @@
+//! The BPF object in this executable, and loading it.
+
+use super::Mode;
+use crate::lock::RUN;
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::Array,
+    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
+};
+use aya_obj::programs::XdpAttachType;
+use lb_common::{address::Address, bucket::buckets, settings::Settings};
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// What `build.rs` built.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
+
+/// `enum xdp_action` (`linux/bpf.h`).
+const XDP_PASS: u32 = 2;
+
+/// What to trace; all zero is everything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// A client.
+    pub client: Address,
+    /// A service's address.
+    pub service: Address,
+    /// A service's port, network order.
+    pub port: u16,
+}
+
+/// How an instance of the program differs from others on the same maps.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant {
+    /// Where it will be attached.
+    pub mode: Mode,
+    /// Whether packets with partial checksums may come in.
+    pub partial: bool,
+    /// Size of the connection table.
+    pub connections: u32,
+    /// What it traces, if it does.
+    pub trace: Option<Filter>,
+}
+
+/// One instance of the program in the kernel.
+pub struct Instance {
+    /// What makes it different.
+    pub variant: Variant,
+    /// Its maps and programs.
+    pub ebpf: Ebpf,
+}
+
+impl Instance {
+    /// Loads `balance` on the maps pinned in a directory; pins there the maps that are missing.
+    pub fn load(pins: &Path, variant: Variant) -> Result<Self> {
+        let index = buckets(variant.connections);
+        let maps = pinned_maps(pins)?;
+        let filter = variant.trace.unwrap_or_default();
+        let (client, service) = (filter.client.octets(), filter.service.octets());
+        let generic = u8::from(variant.mode == Mode::Generic);
+        let (partial, trace) = (u8::from(variant.partial), u8::from(variant.trace.is_some()));
+        let mask = index - 1;
+
+        let mut loader = EbpfLoader::new();
+        loader
+            .map_max_entries("INDEX", index)
+            .map_max_entries("CONNECTIONS", variant.connections)
+            .map_max_entries("FREE", variant.connections)
+            .override_global("GENERIC", &generic, true)
+            .override_global("PARTIAL", &partial, true)
+            .override_global("INDEX_MASK", &mask, true)
+            .override_global("TRACE", &trace, true)
+            .override_global("TRACE_CLIENT", &client, true)
+            .override_global("TRACE_SERVICE", &service, true)
+            .override_global("TRACE_SERVICE_PORT", &filter.port, true);
+        for (name, path) in &maps {
+            loader.map_pin_path(name, path);
+        }
+        let ebpf = loader.load(OBJECT).map_err(|error| explain(error.into()))?;
+        for (name, map) in ebpf.maps() {
+            let missing = is_shared(name) && maps.iter().all(|(pinned, _)| pinned != name);
+            if missing {
+                map.pin(pins.join(name)).with_context(|| format!("cannot pin the map {name}"))?;
+            }
+        }
+        let mut instance = Self { variant, ebpf };
+        instance.program("balance")?.load().map_err(|error| explain(error.into()))?;
+        Ok(instance)
+    }
+
+    /// A program of this instance.
+    pub fn program(&mut self, name: &str) -> Result<&mut Xdp> {
+        let program =
+            self.ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
+        Ok(program.try_into()?)
+    }
+
+    /// Writes the settings of a new table.
+    pub fn write_settings(&mut self, settings: Settings) -> Result<()> {
+        let map = self.ebpf.map_mut("SETTINGS").context("the object has no map SETTINGS")?;
+        let mut map: Array<_, Settings> = Array::try_from(map)?;
+        Ok(map.set(0, settings, 0)?)
+    }
+
+    /// Pins `balance` under a name, in place of what was pinned there.
+    pub fn pin(&mut self, pins: &Path, name: &str) -> Result<()> {
+        replace_pin(self.program("balance")?, pins, name)
+    }
+
+    /// Starts the timer of the sweep, or hands it to this instance, and pins what does so.
+    pub fn arm(&mut self, pins: &Path) -> Result<()> {
+        for name in ["arm", "disarm"] {
+            let program = self.program(name)?;
+            program.load().map_err(|error| explain(error.into()))?;
+            replace_pin(program, pins, name)?;
+        }
+        run(self.program("arm")?).context("cannot start the timer of the connection table")
+    }
+}
+
+/// Stops the timer of the sweep.
+pub fn disarm(pins: &Path) -> Result<()> {
+    let program = Xdp::from_pin(pins.join("disarm"), XdpAttachType::Interface)?;
+    run(&program).context("cannot stop the timer of the connection table")
+}
+
+/// The name that the program of a mode is pinned under.
+pub fn pin_name(mode: Mode, traced: bool) -> String {
+    format!("{}-{mode}", if traced { "trace" } else { "balance" })
+}
+
+fn run(program: &Xdp) -> Result<()> {
+    let result = program.test_run(TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::new() })?;
+    if result.return_value != XDP_PASS {
+        bail!("the program returned {}", result.return_value);
+    }
+    Ok(())
+}
+
+/// Pins beside, then renames over: there is always one of the two under the name.
+fn replace_pin(program: &mut Xdp, pins: &Path, name: &str) -> Result<()> {
+    let (path, beside) = (pins.join(name), pins.join(format!("{name}.new")));
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    program.pin(&beside).with_context(|| format!("cannot pin {}", beside.display()))?;
+    fs::rename(&beside, &path).with_context(|| format!("cannot pin {}", path.display()))
+}
+
+/// Whether a map belongs to the balancer and not to one instance of the program (its globals, its
+/// log).
+fn is_shared(name: &str) -> bool {
+    !name.starts_with('.') && name != "AYA_LOGS"
+}
+
+/// The maps in a directory of pins. Their names are in capitals, unlike those of programs and links.
+fn pinned_maps(pins: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut maps = Vec::new();
+    for entry in fs::read_dir(pins).with_context(|| format!("cannot read {}", pins.display()))? {
+        let entry = entry?;
+        let name =
+            entry.file_name().into_string().map_err(|name: OsString| anyhow!("a stray pin {name:?}"))?;
+        if name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
+            maps.push((name, entry.path()));
+        }
+    }
+    Ok(maps)
+}
+
+/// One line for an error; what the verifier says goes to a file.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() else {
+        return error.context("cannot load the program");
+    };
+    let path = Path::new(RUN).join("verifier.log");
+    let log = verifier_log.to_string();
+    let last = log.lines().rfind(|line| !line.starts_with("processed")).unwrap_or_default();
+    match fs::write(&path, &log) {
+        Ok(()) => {
+            anyhow!("this kernel refuses the program: {io_error}: {last} (all of it in {})", path.display())
+        }
+        Err(_) => anyhow!("this kernel refuses the program: {io_error}: {last}"),
+    }
+}
