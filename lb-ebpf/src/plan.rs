@@ -4,7 +4,7 @@
 
 use crate::schedule::{
     fold,
-    mh::{self, START_KEY, STRIDE_KEY},
+    mh::{self, START_KEY},
     wrr,
 };
 use lb_common::{
@@ -15,6 +15,8 @@ use lb_common::{
 };
 use std::{vec, vec::Vec};
 
+/// Both halves of the key that `mh` hashes the stride of a member's permutation with.
+const STRIDE_KEY: u64 = 2_654_446_892;
 /// `mh` cuts weights to this many bits (`IP_VS_MH_TAB_BITS`).
 const MAGLEV_WEIGHT_BITS: u32 = 6;
 

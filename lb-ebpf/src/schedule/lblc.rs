@@ -79,20 +79,21 @@ pub(super) fn is_over(since: u32, now: u32) -> bool {
 /// Moves a set to the member list of another version of the service. Backends that have been
 /// removed leave the set.
 fn follow<T: Tables>(tables: &T, service: &Service, cache: &mut Cache) {
-    let mut kept = 0;
-    tables.each(cache.size, |number| {
+    let size = cache.size;
+    // Counts those that stay. It is kept in the map because the verifier follows a number on the
+    // stack that becomes an index through every round of the loop.
+    cache.size = 0;
+    tables.each(size, |number| {
         let Some(&old) = cache.set.get(number as usize) else { return false };
-        let backend = backend(old);
-        let position = find(tables, service, backend, position(old));
+        let position = find(tables, service, backend(old), position(old));
         if position < service.count
-            && let Some(place) = cache.set.get_mut(kept as usize)
+            && let Some(place) = cache.set.get_mut(cache.size as usize)
         {
-            *place = entry(backend, position);
-            kept += 1;
+            *place = entry(backend(old), position);
+            cache.size += 1;
         }
         true
     });
-    cache.size = kept;
     cache.generation = service.generation;
 }
 

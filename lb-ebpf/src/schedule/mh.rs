@@ -8,10 +8,8 @@ use lb_common::{
     service::Service,
 };
 
-/// Both halves of the key that clients are hashed with, and the start of a member's permutation.
+/// Both halves of the key that clients are hashed with, and where a member's permutation starts.
 pub(crate) const START_KEY: u64 = 2_654_435_761;
-/// Both halves of the key that the stride of a member's permutation is hashed with.
-pub(crate) const STRIDE_KEY: u64 = 2_654_446_892;
 
 #[inline(always)]
 pub(super) fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
