@@ -38,7 +38,14 @@ impl Lock {
 
     /// The lock on tracing, or the pid of the process that traces.
     pub fn take_trace(cookie: u64) -> Result<Result<Self, String>> {
-        Self::wait(&Path::new(RUN).join(format!("{cookie}.trace")), Duration::ZERO)
+        Self::wait(&trace_path(cookie), Duration::ZERO)
+    }
+
+    /// Whether some process holds the lock on tracing.
+    pub fn is_tracing(cookie: u64) -> bool {
+        // Without the file there is no holder; a free lock is given back at once.
+        File::open(trace_path(cookie))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Removes the file, so that nothing of it stays.
@@ -94,6 +101,10 @@ impl Lock {
         let inode = |about: io::Result<Metadata>| about.map(|about| about.ino()).ok();
         inode(self.file.metadata()) == inode(fs::metadata(&self.path))
     }
+}
+
+fn trace_path(cookie: u64) -> PathBuf {
+    Path::new(RUN).join(format!("{cookie}.trace"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod namespace;
 mod netlink;
 pub mod object;
 pub mod pins;
+pub mod replacement;
 pub mod sysctl;
 
 pub use mode::Mode;

@@ -4,6 +4,7 @@
 mod backend;
 mod change;
 mod connection;
+mod counters;
 mod grace;
 mod mapped;
 mod member;
@@ -15,6 +16,7 @@ mod traffic;
 
 pub use change::{Change, Schedule};
 pub use connection::now;
+pub use counters::Counters;
 pub use mapped::Mapped;
 pub use member::MemberSettings;
 pub use service::Version;
@@ -35,7 +37,7 @@ use lb_common::{
 };
 use std::{
     ops::{Deref, DerefMut},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The maps of the balancer in this network namespace.
@@ -80,7 +82,8 @@ impl Store {
         pins.loaded()?;
         let lock = Lock::take(pins.cookie)?;
         // Whoever held it may have been an `unload`.
-        Ok(Locked { store: Self::open_pins(&pins.loaded()?)?, _lock: lock })
+        let pins = pins.loaded()?;
+        Ok(Locked { store: Self::open_pins(&pins)?, pins, _lock: lock })
     }
 
     fn open_pins(pins: &Path) -> Result<Self> {
@@ -116,7 +119,15 @@ fn open(path: &Path) -> Result<MapData> {
 /// The maps, with the lock that lets this process change them.
 pub struct Locked {
     store: Store,
+    pins: PathBuf,
     _lock: Lock,
+}
+
+impl Locked {
+    /// The directory that everything is pinned in.
+    pub fn pins(&self) -> &Path {
+        &self.pins
+    }
 }
 
 impl Deref for Locked {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
     maps::Array,
-    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
+    programs::{ProgramError, ProgramInfo, TestRun as _, TestRunOptions, Xdp},
 };
 use aya_obj::programs::XdpAttachType;
 use lb_common::{address::Address, bucket::buckets, settings::Settings};
@@ -133,6 +133,22 @@ pub fn pin_name(mode: Mode, traced: bool) -> String {
     format!("{}-{mode}", if traced { "trace" } else { "balance" })
 }
 
+/// The pinned program of each mode that was attached.
+pub fn pinned(pins: &Path) -> Result<Vec<(Mode, ProgramInfo)>> {
+    programs(pins, false)
+}
+
+/// The ids of the programs that trace.
+pub fn traced(pins: &Path) -> Result<Vec<u32>> {
+    Ok(programs(pins, true)?.iter().map(|(_, info)| info.id()).collect())
+}
+
+fn programs(pins: &Path, traced: bool) -> Result<Vec<(Mode, ProgramInfo)>> {
+    let paths = Mode::ALL.map(|mode| (mode, pins.join(pin_name(mode, traced))));
+    let there = paths.into_iter().filter(|(_, path)| path.exists());
+    there.map(|(mode, path)| Ok((mode, ProgramInfo::from_pin(path)?))).collect()
+}
+
 fn run(program: &Xdp) -> Result<()> {
     let result = program.test_run(TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::new() })?;
     if result.return_value != XDP_PASS {
@@ -143,7 +159,7 @@ fn run(program: &Xdp) -> Result<()> {
 
 /// Pins beside, then renames over: there is always one of the two under the name.
 fn replace_pin(program: &mut Xdp, pins: &Path, name: &str) -> Result<()> {
-    let (path, beside) = (pins.join(name), pins.join(format!("{name}.new")));
+    let (path, beside) = (pins.join(name), pins.join(format!("{name}-new")));
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
@@ -159,7 +175,7 @@ fn is_shared(name: &str) -> bool {
 }
 
 /// The maps in a directory of pins. Their names are in capitals, unlike those of programs and links.
-fn pinned_maps(pins: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub fn pinned_maps(pins: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut maps = Vec::new();
     for entry in fs::read_dir(pins).with_context(|| format!("cannot read {}", pins.display()))? {
         let entry = entry?;
@@ -179,7 +195,12 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
     };
     let path = Path::new(RUN).join("verifier.log");
     let log = verifier_log.to_string();
-    let last = log.lines().rfind(|line| !line.starts_with("processed")).unwrap_or_default();
+    let last = log
+        .lines()
+        .rfind(|line| {
+            !["processed", "stack depth", "verification time"].iter().any(|noise| line.starts_with(noise))
+        })
+        .unwrap_or_default();
     match fs::write(&path, &log) {
         Ok(()) => {
             anyhow!("this kernel refuses the program: {io_error}: {last} (all of it in {})", path.display())

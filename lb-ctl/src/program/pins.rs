@@ -1,13 +1,17 @@
 //! Where a load is pinned: `<BPF file system>/lb/<namespace cookie>/`.
 
-use super::{namespace, sysctl};
+use super::{namespace, object::pinned_maps, sysctl};
 use anyhow::{Context as _, Result, bail};
+use aya::maps::MapData;
 use std::{
     env,
     ffi::CString,
     fs, io,
     mem::MaybeUninit,
-    os::unix::ffi::OsStrExt as _,
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::ffi::OsStrExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -38,9 +42,9 @@ impl Pins {
         self.root.join(self.cookie.to_string())
     }
 
-    /// The directory of a load that is being made.
+    /// The directory of a load that is being made. (The BPF file system allows no dots in names.)
     pub fn unfinished(&self) -> PathBuf {
-        self.root.join(format!("{}.new", self.cookie))
+        self.root.join(format!("{}-new", self.cookie))
     }
 
     /// Removes what an interrupted load or unload has left; whether there was anything.
@@ -99,6 +103,21 @@ fn is_bpf(path: &Path) -> bool {
     unsafe {
         libc::statfs(path.as_ptr(), about.as_mut_ptr()) == 0 && about.assume_init().f_type as i64 == MAGIC
     }
+}
+
+/// Bytes of kernel memory that the maps of a directory take, as the kernel charges them.
+pub fn memory(directory: &Path) -> Result<u64> {
+    let mut sum = 0;
+    for (name, path) in pinned_maps(directory)? {
+        let map = MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let about = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
+        let about = fs::read_to_string(&about).with_context(|| format!("cannot read {about}"))?;
+        let line = about.lines().find_map(|line| line.strip_prefix("memlock:"));
+        sum += line
+            .and_then(|bytes| bytes.trim().parse::<u64>().ok())
+            .with_context(|| format!("no size of {name}"))?;
+    }
+    Ok(sum)
 }
 
 /// Removes a directory of pins, which detaches what only they held. Absent is fine.
