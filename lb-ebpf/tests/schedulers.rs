@@ -138,6 +138,7 @@ fn from(client: Address, port: u16) -> Request {
         destination: ip([192, 168, 2, 200]),
         client_port: port.to_be(),
         destination_port: 8080_u16.to_be(),
+        reserved: 0,
     }
 }
 

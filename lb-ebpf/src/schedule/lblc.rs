@@ -103,12 +103,12 @@ fn find<T: Tables>(tables: &T, service: &Service, backend: u32, hint: u32) -> u3
     if member(tables, service, hint).is_some_and(|member| member.backend == backend) {
         return hint;
     }
-    let mut found = u32::MAX;
+    let mut found = service.count;
     tables.each(service.count, |position| {
         if member(tables, service, position).is_some_and(|member| member.backend == backend) {
             found = position;
         }
-        found == u32::MAX
+        found == service.count
     });
     found
 }
