@@ -51,9 +51,8 @@ impl Namespace {
 
     /// Runs `ip` on this namespace. The arguments are split at blanks.
     pub fn ip(&self, arguments: &str) -> Result<String> {
-        let arguments = format!("-n {} {arguments}", self.name);
-        let output = Command::new("ip").args(arguments.split_whitespace()).output()?;
-        check(output, &format!("ip {arguments}"))
+        let output = self.command("ip").args(arguments.split_whitespace()).output()?;
+        check(output, &format!("ip -n {} {arguments}", self.name))
     }
 
     /// A veth pair from `device` here to `there` in another namespace, both ends up.
@@ -165,7 +164,8 @@ impl Namespace {
 
     /// A command that will run inside, for those who need more than the above.
     ///
-    /// Through `nsenter` and not `ip netns exec`, which would hide file systems mounted on `/sys`.
+    /// Through `nsenter` and not `ip netns exec`, which would hide file systems mounted on `/sys`, and
+    /// fails in a chroot.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut net = std::ffi::OsString::from("--net=");
         net.push(self.path());
