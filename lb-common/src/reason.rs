@@ -14,6 +14,12 @@ macro_rules! reasons {
             /// Every reason, by number.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
+            /// The reason of a number.
+            #[inline(always)]
+            pub const fn from_number(number: u32) -> Option<Self> {
+                if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
+            }
+
             /// The reason in words.
             pub const fn words(self) -> &'static str {
                 match self { $(Self::$name => $words,)* }
@@ -71,6 +77,7 @@ reasons! {
     AnsweredUnreachable Forward "no backend available: answered port unreachable",
     AnsweredTimeExceeded Forward "TTL ended here: answered time exceeded",
     AnsweredTooBig Forward "larger than the MTU to the backend: answered fragmentation needed",
+    AnsweredKernel Kernel "answered with an ICMP error, which is left to the kernel to send",
     NoBackend Drop "no backend available",
     BackendRemoved Drop "the connection's backend has been removed",
     TableFull Drop "the connection table is full",

@@ -4,7 +4,7 @@
 use crate::{
     Frame, Outcome, Reason, Tables,
     checksum::{self, fold},
-    packet::{Fragment, Packet},
+    packet::Packet,
     wire::{
         ethernet::{self, Ethernet, Tag},
         icmp::{self, Icmp},
@@ -15,61 +15,73 @@ use crate::{
 use bytemuck::Zeroable;
 use lb_common::{device, protocol};
 
-/// What an error says, in both protocols.
-#[derive(Clone, Copy)]
-struct Message {
-    reason: Reason,
-    /// Type and code of ICMP.
-    v4: (u8, u8),
-    /// Type and code of ICMPv6.
-    v6: (u8, u8),
-    mtu: u16,
+/// What is wrong with the packet.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Nobody can serve it: port unreachable.
+    Unreachable = 0,
+    /// The TTL or hop limit ends here.
+    TimeExceeded = 1,
+    /// It is larger than what the way to the backend takes.
+    TooBig = 2,
 }
 
-/// Nobody can serve the packet: port unreachable.
-#[inline(always)]
-pub fn unreachable<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Outcome {
-    let (v4, v6) = ((icmp::v4::UNREACHABLE, icmp::v4::PORT), (icmp::v6::UNREACHABLE, icmp::v6::PORT));
-    let message = Message { reason: Reason::AnsweredUnreachable, v4, v6, mtu: 0 };
-    send(frame, tables, packet, message, Reason::NoBackend)
-}
+impl Answer {
+    /// The answer of a number.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Unreachable,
+            1 => Self::TimeExceeded,
+            _ => Self::TooBig,
+        }
+    }
 
-/// The TTL or hop limit ends here.
-#[inline(always)]
-pub fn time_exceeded<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Outcome {
-    let (v4, v6) = ((icmp::v4::TIME_EXCEEDED, 0), (icmp::v6::TIME_EXCEEDED, 0));
-    let message = Message { reason: Reason::AnsweredTimeExceeded, v4, v6, mtu: 0 };
-    send(frame, tables, packet, message, Reason::TtlExpired)
-}
+    /// Type and code in ICMP and in ICMPv6.
+    #[inline(always)]
+    const fn kind(self, is_ipv4: bool) -> (u8, u8) {
+        match (self, is_ipv4) {
+            (Self::Unreachable, true) => (icmp::v4::UNREACHABLE, icmp::v4::PORT),
+            (Self::Unreachable, false) => (icmp::v6::UNREACHABLE, icmp::v6::PORT),
+            (Self::TimeExceeded, true) => (icmp::v4::TIME_EXCEEDED, 0),
+            (Self::TimeExceeded, false) => (icmp::v6::TIME_EXCEEDED, 0),
+            (Self::TooBig, true) => (icmp::v4::UNREACHABLE, icmp::v4::FRAGMENTATION_NEEDED),
+            (Self::TooBig, false) => (icmp::v6::TOO_BIG, 0),
+        }
+    }
 
-/// The packet is larger than what the way to the backend takes.
-#[inline(always)]
-pub fn too_big<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet, mtu: u16) -> Outcome {
-    let v4 = (icmp::v4::UNREACHABLE, icmp::v4::FRAGMENTATION_NEEDED);
-    let message = Message { reason: Reason::AnsweredTooBig, v4, v6: (icmp::v6::TOO_BIG, 0), mtu };
-    send(frame, tables, packet, message, Reason::TooBig)
+    /// The reason when the answer is sent, and when none may be.
+    #[inline(always)]
+    const fn reasons(self) -> (Reason, Reason) {
+        match self {
+            Self::Unreachable => (Reason::AnsweredUnreachable, Reason::NoBackend),
+            Self::TimeExceeded => (Reason::AnsweredTimeExceeded, Reason::TtlExpired),
+            Self::TooBig => (Reason::AnsweredTooBig, Reason::TooBig),
+        }
+    }
 }
 
 /// The longest ICMP error (RFC 1812 §4.3.2.3) and the longest ICMPv6 error (RFC 4443 §2.4).
 const LONGEST: [usize; 2] = [576, 1280];
 
-/// Turns the frame into the error about it. `otherwise` is the reason when none may be sent.
+/// Turns the frame into the error about it. `mtu` counts for [`Answer::TooBig`] alone.
 #[inline(always)]
-fn send<F: Frame, T: Tables>(
+pub fn send<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     packet: &Packet,
-    message: Message,
-    otherwise: Reason,
+    answer: Answer,
+    mtu: u16,
 ) -> Outcome {
     // RFC 1122 §3.2.2: never about a later fragment.
-    if packet.fragment == Fragment::Later {
-        return Outcome::of(otherwise);
+    if packet.is_later_fragment() {
+        return Outcome::of(answer.reasons().1);
     }
     if !tables.may_answer() {
         return Outcome::of(Reason::AnswerLimited);
     }
-    match build(frame, tables, packet, message) {
+    match build(frame, tables, packet, answer, mtu) {
         Ok(outcome) => outcome,
         Err(reason) => Outcome::of(reason),
     }
@@ -80,12 +92,13 @@ fn build<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     packet: &Packet,
-    message: Message,
+    answer: Answer,
+    mtu: u16,
 ) -> Result<Outcome, Reason> {
-    let added = icmp::LENGTH + if packet.is_ipv4 { ipv4::LENGTH } else { ipv6::LENGTH };
-    let longest = if packet.is_ipv4 { LONGEST[0] } else { LONGEST[1] };
-    let length = (added + packet.length()).min(longest);
-    let network = packet.network;
+    let added = icmp::LENGTH + if packet.is_ipv4() { ipv4::LENGTH } else { ipv6::LENGTH };
+    let longest = if packet.is_ipv4() { LONGEST[0] } else { LONGEST[1] };
+    let length = (added + packet.length() as usize).min(longest);
+    let network = packet.network as usize;
 
     let outer: Ethernet = frame.load(0).ok_or(Reason::RewriteFailed)?;
     let tags: [Tag; 2] = [
@@ -110,20 +123,23 @@ fn build<F: Frame, T: Tables>(
     if network > ethernet::LENGTH + ethernet::TAG_LENGTH {
         frame.store(ethernet::LENGTH + ethernet::TAG_LENGTH, tags[1])?;
     }
-    if packet.is_ipv4 {
-        write_ipv4(frame, packet, message, length)?;
+    let (kind, code) = answer.kind(packet.is_ipv4());
+    let header = Icmp { kind, code, checksum: 0, detail: (mtu as u32).to_be() };
+    if packet.is_ipv4() {
+        write_ipv4(frame, packet, header, length)?;
     } else {
-        write_ipv6(frame, packet, message, length)?;
+        write_ipv6(frame, packet, header, length)?;
     }
+    let reason = answer.reasons().0;
     Ok(match (sent, transmit) {
-        (false, _) => Outcome::of(Reason::KernelDevice),
-        (true, true) => Outcome::of(message.reason),
-        (true, false) => Outcome { reason: message.reason, interface },
+        (false, _) => Outcome::of(Reason::AnsweredKernel),
+        (true, true) => Outcome::of(reason),
+        (true, false) => Outcome { reason, interface },
     })
 }
 
 #[inline(always)]
-fn write_ipv4<F: Frame>(frame: &mut F, packet: &Packet, message: Message, length: usize) -> Result<(), Reason> {
+fn write_ipv4<F: Frame>(frame: &mut F, packet: &Packet, error: Icmp, length: usize) -> Result<(), Reason> {
     let mut header = Ipv4 {
         version_length: 0x45,
         // RFC 1812 §4.3.2.5: precedence 6, internetwork control.
@@ -143,14 +159,12 @@ fn write_ipv4<F: Frame>(frame: &mut F, packet: &Packet, message: Message, length
         sum += word as u64;
     }
     header.checksum = !fold(sum);
-    frame.store(packet.network, header)?;
-    let (kind, code) = message.v4;
-    let detail = (message.mtu as u32).to_be();
-    write_icmp(frame, packet.network + ipv4::LENGTH, packet.network + length, Icmp { kind, code, checksum: 0, detail }, 0)
+    frame.store(packet.network as usize, header)?;
+    write_icmp(frame, packet.network as usize + ipv4::LENGTH, packet.network as usize + length, error, 0)
 }
 
 #[inline(always)]
-fn write_ipv6<F: Frame>(frame: &mut F, packet: &Packet, message: Message, length: usize) -> Result<(), Reason> {
+fn write_ipv6<F: Frame>(frame: &mut F, packet: &Packet, error: Icmp, length: usize) -> Result<(), Reason> {
     let payload = length - ipv6::LENGTH;
     let (source, destination) = (packet.flow.destination, packet.flow.source);
     let header = Ipv6 {
@@ -161,21 +175,19 @@ fn write_ipv6<F: Frame>(frame: &mut F, packet: &Packet, message: Message, length
         source: bytemuck::cast(source.words),
         destination: bytemuck::cast(destination.words),
     };
-    frame.store(packet.network, header)?;
-    let (kind, code) = message.v6;
-    let detail = (message.mtu as u32).to_be();
-    let pseudo = checksum::pseudo_header(source, destination, protocol::ICMPV6, payload as u32);
-    write_icmp(
-        frame,
-        packet.network + ipv6::LENGTH,
-        packet.network + length,
-        Icmp { kind, code, checksum: 0, detail },
-        pseudo,
-    )
+    frame.store(packet.network as usize, header)?;
+    let pseudo = checksum::pseudo_header(source, destination, protocol::ICMPV6 as u32, payload as u32);
+    write_icmp(frame, packet.network as usize + ipv6::LENGTH, packet.network as usize + length, error, pseudo)
 }
 
 #[inline(always)]
-fn write_icmp<F: Frame>(frame: &mut F, at: usize, end: usize, header: Icmp, start: u64) -> Result<(), Reason> {
+fn write_icmp<F: Frame>(
+    frame: &mut F,
+    at: usize,
+    end: usize,
+    header: Icmp,
+    start: u64,
+) -> Result<(), Reason> {
     frame.store(at, header)?;
     let checksum = checksum::of_frame(frame, at, end, start).ok_or(Reason::RewriteFailed)?;
     frame.store(at + icmp::CHECKSUM, checksum)

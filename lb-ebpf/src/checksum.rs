@@ -58,8 +58,8 @@ impl Change {
 /// The sum of a pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1), not folded. `length` is that of the
 /// transport header and its data in bytes.
 #[inline(always)]
-pub fn pseudo_header(source: Address, destination: Address, protocol: u8, length: u32) -> u64 {
-    let mut sum = length.to_be() as u64 + (protocol as u32).to_be() as u64;
+pub fn pseudo_header(source: Address, destination: Address, protocol: u32, length: u32) -> u64 {
+    let mut sum = length.to_be() as u64 + protocol.to_be() as u64;
     for address in [source, destination] {
         if address.words[0] == 0 && address.is_ipv4() {
             sum += address.ipv4() as u64;

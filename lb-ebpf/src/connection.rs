@@ -6,6 +6,7 @@ use crate::{
     packet::{Flow, Packet},
     schedule,
     state::tcp,
+    wire::tcp::flags::SYN,
 };
 use lb_common::{
     backend::{ACTIVE, Backend, INACTIVE, Member},
@@ -27,8 +28,8 @@ impl Found<'_> {
     #[inline(always)]
     pub fn is_renewed_by(&self, packet: &Packet) -> bool {
         let current = self.word as u8;
-        packet.tcp_flags & crate::wire::tcp::flags::SYN != 0
-            && packet.fragment != crate::packet::Fragment::Later
+        packet.tcp_flags & SYN != 0
+            && self.direction == Direction::Forward
             && (current == state::TIME_WAIT || current == state::CLOSE)
             && self.connection.template == 0
     }
@@ -37,7 +38,7 @@ impl Found<'_> {
     #[inline(always)]
     pub fn advance<T: Tables>(&mut self, tables: &T, packet: &Packet, settings: &Settings, now: u32) {
         let mut current = self.word as u8;
-        if packet.flow.protocol == protocol::TCP && packet.fragment != crate::packet::Fragment::Later {
+        if packet.flow.protocol as u8 == protocol::TCP && !packet.is_later_fragment() {
             let event = tcp::event(packet.tcp_flags);
             // A plain ACK in ESTABLISHED, which nearly every packet is, changes nothing on any side.
             if current != state::ESTABLISHED || event != tcp::Event::Ack {
@@ -96,15 +97,10 @@ const fn weight_of(current: u8) -> u64 {
 }
 
 /// Makes a connection from the client's `flow` to `member`, in state NONE, which counts as inactive.
+/// The slot that the flow has then.
 #[inline(always)]
-pub fn create<'a, T: Tables>(
-    tables: &'a T,
-    flow: &Flow,
-    hash: u64,
-    member: &Member,
-    settings: &Settings,
-    now: u32,
-) -> Result<Found<'a>, Reason> {
+pub fn create<T: Tables>(tables: &T, flow: &Flow, hash: u64, member: &Member) -> Result<u32, Reason> {
+    let settings = tables.settings().ok_or(Reason::NoServices)?;
     let backend = tables.backend(member.backend).ok_or(Reason::NoBackend)?;
     let slot = tables.take_slot().ok_or(Reason::TableFull)?;
     let connection = tables.connection(slot).ok_or(Reason::TableFull)?;
@@ -114,22 +110,24 @@ pub fn create<'a, T: Tables>(
     connection.client_port = flow.source_port;
     connection.service_port = flow.destination_port;
     connection.backend_port = backend.port;
-    connection.protocol = flow.protocol;
+    connection.protocol = flow.protocol as u8;
     connection.flags = member.method as u8 & flags::METHOD;
     connection.to_backend = NextHop::default();
     connection.to_client = NextHop::default();
     connection.backend_index = member.backend;
     connection.template = 0;
     connection.controlled = 0;
-    let first = if flow.protocol == protocol::UDP { state::UDP } else { state::NONE };
-    connection.expires = now.wrapping_add(settings.timeouts[(first & 0xf) as usize]);
+    let first = if flow.protocol as u8 == protocol::UDP { state::UDP } else { state::NONE };
+    connection.expires = tables.now().wrapping_add(settings.timeouts[(first & 0xf) as usize]);
     let word = next_use(connection.word, first);
     // Nobody can find the slot before it is in the index, and entering it there is a full barrier.
     connection.word = word;
     bind(tables, backend, member);
 
     let reply = index::hash(&reply_flow(connection), settings);
-    if !index::insert(tables, reply, slot, Direction::Reply) || !index::insert(tables, hash, slot, Direction::Forward) {
+    if !index::insert(tables, reply, slot, Direction::Reply)
+        || !index::insert(tables, hash, slot, Direction::Forward)
+    {
         end(tables, slot, word, settings);
         return Err(Reason::TableFull);
     }
@@ -138,13 +136,13 @@ pub fn create<'a, T: Tables>(
     match index::find(tables, flow, hash) {
         Some(found) if found.slot != slot => {
             end(tables, slot, word, settings);
-            Ok(found)
+            Ok(found.slot)
         }
         _ => {
             if let Some(traffic) = tables.traffic(member.backend) {
                 traffic.connections += 1;
             }
-            Ok(Found { slot, direction: Direction::Forward, connection, word })
+            Ok(slot)
         }
     }
 }
@@ -180,7 +178,7 @@ fn forward_flow(connection: &Connection) -> Flow {
         destination: connection.service,
         source_port: connection.client_port,
         destination_port: connection.service_port,
-        protocol: connection.protocol,
+        protocol: connection.protocol as u32,
     }
 }
 
@@ -192,6 +190,6 @@ fn reply_flow(connection: &Connection) -> Flow {
         destination: connection.client,
         source_port: connection.backend_port,
         destination_port: connection.client_port,
-        protocol: connection.protocol,
+        protocol: connection.protocol as u32,
     }
 }

@@ -1,6 +1,6 @@
 //! The two traits in ordinary memory: what the host tests run the packet path on.
 
-use crate::{Frame, Reason, Route, Tables};
+use crate::{Frame, Reason, Route, Steps, Tables};
 use bytemuck::{Pod, Zeroable, bytes_of, pod_read_unaligned};
 use lb_common::{
     address::Address,
@@ -225,8 +225,8 @@ impl Tables for HostTables {
         self.members.get(position as usize)
     }
 
-    fn lookup(&self, position: u32) -> Option<u32> {
-        self.lookup.get(position as usize).copied().filter(|&backend| backend != NO_BACKEND)
+    fn lookup(&self, position: u32) -> u32 {
+        self.lookup.get(position as usize).copied().unwrap_or(NO_BACKEND)
     }
 
     fn backend(&self, index: u32) -> Option<&mut Backend> {
@@ -304,3 +304,5 @@ impl Tables for HostTables {
         before
     }
 }
+
+impl Steps for HostTables {}

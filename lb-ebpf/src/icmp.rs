@@ -7,29 +7,33 @@
 use crate::{
     Frame, Outcome, Reason, Tables,
     checksum::Change,
-    index::Found,
     forward::nat::decrement,
-    index, nexthop,
+    index,
+    index::Found,
+    nexthop,
     packet::{Flow, Packet},
     wire::{icmp, icmp::Icmp, ipv4, ipv6, tcp, udp},
 };
-use lb_common::{bucket::Direction, connection::exit, protocol, settings::Settings};
+use lb_common::{bucket::Direction, connection::exit, protocol};
 
 /// Translates an ICMP error about a connection; everything else is left to the host.
 #[inline(always)]
-pub fn handle<F: Frame, T: Tables>(
-    frame: &mut F,
-    tables: &T,
-    packet: &Packet,
-    settings: &Settings,
-    now: u32,
-) -> Result<Outcome, Reason> {
-    let header: Icmp = frame.load(packet.transport).ok_or(Reason::TruncatedTransport)?;
-    if !is_error(packet, header.kind) || packet.fragment != crate::packet::Fragment::Whole {
+pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Outcome {
+    match try_handle(frame, tables, packet) {
+        Ok(outcome) => outcome,
+        Err(reason) => Outcome::of(reason),
+    }
+}
+
+#[inline(always)]
+fn try_handle<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Result<Outcome, Reason> {
+    let settings = tables.settings().ok_or(Reason::NoServices)?;
+    let header: Icmp = frame.load(packet.transport as usize).ok_or(Reason::TruncatedTransport)?;
+    if !is_error(packet, header.kind) || !packet.is_whole() {
         return Err(Reason::IcmpToHost);
     }
-    let quoted = Packet::quoted(frame, packet.transport + icmp::LENGTH, packet.is_ipv4)?;
-    if !matches!(quoted.flow.protocol, protocol::TCP | protocol::UDP) {
+    let quoted = Packet::quoted(frame, packet.transport as usize + icmp::LENGTH, packet.is_ipv4())?;
+    if !matches!(quoted.flow.protocol as u8, protocol::TCP | protocol::UDP) {
         return Err(Reason::IcmpToHost);
     }
     let inverse = Flow {
@@ -43,16 +47,16 @@ pub fn handle<F: Frame, T: Tables>(
     if packet.ttl <= 1 {
         return Err(Reason::TtlExpired);
     }
-    translate(frame, tables, packet, &quoted, found, now)
+    translate(frame, tables, packet, &quoted, found, tables.now())
 }
 
 #[inline(always)]
 fn is_error(packet: &Packet, kind: u8) -> bool {
-    match packet.flow.protocol {
-        protocol::ICMP if packet.is_ipv4 => {
+    match packet.flow.protocol as u8 {
+        protocol::ICMP if packet.is_ipv4() => {
             matches!(kind, icmp::v4::UNREACHABLE | icmp::v4::SOURCE_QUENCH | icmp::v4::TIME_EXCEEDED)
         }
-        protocol::ICMPV6 if !packet.is_ipv4 => {
+        protocol::ICMPV6 if !packet.is_ipv4() => {
             matches!(kind, icmp::v6::UNREACHABLE..=icmp::v6::PARAMETER_PROBLEM)
         }
         _ => false,
@@ -77,8 +81,11 @@ fn translate<F: Frame, T: Tables>(
         (outer, inner, &mut connection.to_backend)
     } else {
         let outer = Flow { source: connection.service, ..packet.flow };
-        let inner =
-            Flow { destination: connection.service, destination_port: connection.service_port, ..quoted.flow };
+        let inner = Flow {
+            destination: connection.service,
+            destination_port: connection.service_port,
+            ..quoted.flow
+        };
         (outer, inner, &mut connection.to_client)
     };
     let exit = nexthop::resolve(frame, tables, hop, outer.source, outer.destination, packet, now);
@@ -117,7 +124,7 @@ fn requote<F: Frame>(
         .word(quoted.flow.destination_port, inner.destination_port);
     // What the ICMP checksum covers: everything quoted, and in ICMPv6 the outer addresses too.
     let mut covered = ports;
-    if packet.is_ipv4 {
+    if packet.is_ipv4() {
         store_ipv4(frame, packet, outer, ends)?;
         let (old, new) = store_ipv4(frame, quoted, inner, addresses)?;
         covered = covered.word(old, new);
@@ -126,35 +133,44 @@ fn requote<F: Frame>(
         store_ipv6(frame, quoted, inner)?;
         covered.0 += ends.0;
     }
-    frame.store(quoted.transport, [inner.source_port, inner.destination_port])?;
-    let place = quoted.transport + if inner.protocol == protocol::TCP { tcp::CHECKSUM } else { udp::CHECKSUM };
+    frame.store(quoted.transport as usize, [inner.source_port, inner.destination_port])?;
+    let place = quoted.transport as usize
+        + if inner.protocol as u8 == protocol::TCP { tcp::CHECKSUM } else { udp::CHECKSUM };
     // The quote may end before TCP's checksum.
-    if place + 2 <= packet.end
+    if place + 2 <= packet.end as usize
         && let Some(old) = frame.load::<u16>(place)
-        && (old != 0 || inner.protocol == protocol::TCP)
+        && (old != 0 || inner.protocol as u8 == protocol::TCP)
     {
         let new = ports.apply(old);
         frame.store(place, new)?;
         covered = covered.word(old, new);
     }
-    let place = packet.transport + icmp::CHECKSUM;
+    let place = packet.transport as usize + icmp::CHECKSUM;
     let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
     frame.store(place, covered.apply(old))
 }
 
 /// Stores both addresses; the header checksum before and after.
 #[inline(always)]
-fn store_ipv4<F: Frame>(frame: &mut F, packet: &Packet, flow: &Flow, change: Change) -> Result<(u16, u16), Reason> {
-    let place = packet.network + ipv4::offset::CHECKSUM;
+fn store_ipv4<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    flow: &Flow,
+    change: Change,
+) -> Result<(u16, u16), Reason> {
+    let place = packet.network as usize + ipv4::offset::CHECKSUM;
     let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
     let new = change.apply(old);
     frame.store(place, new)?;
-    frame.store(packet.network + ipv4::offset::SOURCE, [flow.source.ipv4(), flow.destination.ipv4()])?;
+    frame.store(
+        packet.network as usize + ipv4::offset::SOURCE,
+        [flow.source.ipv4(), flow.destination.ipv4()],
+    )?;
     Ok((old, new))
 }
 
 #[inline(always)]
 fn store_ipv6<F: Frame>(frame: &mut F, packet: &Packet, flow: &Flow) -> Result<(), Reason> {
     let halves: [[u32; 4]; 2] = [bytemuck::cast(flow.source.words), bytemuck::cast(flow.destination.words)];
-    frame.store(packet.network + ipv6::offset::SOURCE, halves)
+    frame.store(packet.network as usize + ipv6::offset::SOURCE, halves)
 }

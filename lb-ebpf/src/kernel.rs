@@ -3,6 +3,7 @@
 pub mod frame;
 pub mod globals;
 pub mod maps;
+pub mod steps;
 pub mod sweep;
 pub mod tables;
 pub mod trace;

@@ -1,6 +1,6 @@
 //! The XDP shell around the packet path: entry points, and the one match from reasons to actions.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(target_arch = "bpf", allow(internal_features, reason = "no stable atomics on the BPF target"))]
 
 /// The program is for the BPF target; on the host there is only the library.
@@ -13,20 +13,22 @@ mod kernel;
 #[cfg(target_arch = "bpf")]
 mod program {
     use crate::kernel::{frame::XdpFrame, globals, sweep, tables::Maps, trace};
-    use aya_ebpf::{EbpfContext, bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
+    use aya_ebpf::{bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
     use lb_common::reason::Verdict;
     use lb_ebpf::{Outcome, handle};
 
     /// The balancer: attached to every interface.
     #[xdp(frags)]
     pub fn balance(context: XdpContext) -> u32 {
-        let mut frame = XdpFrame::new(&context);
-        let maps = Maps { context: context.as_ptr() };
-        let outcome = if globals::TRACE.load() != 0 {
-            trace::traced(&context, &mut frame, &maps)
-        } else {
-            handle(&mut frame, &maps)
-        };
+        let (mut frame, maps) = (XdpFrame::of(context.ctx), Maps { context: context.ctx });
+        let is_traced = globals::TRACE.load() != 0;
+        if is_traced {
+            trace::before(context.ctx);
+        }
+        let outcome = handle(&mut frame, &maps);
+        if is_traced {
+            trace::after(context.ctx, outcome);
+        }
         maps.count(outcome.reason);
         action(outcome)
     }

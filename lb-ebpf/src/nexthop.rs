@@ -29,7 +29,7 @@ pub fn resolve<F: Frame, T: Tables>(
     if hop.interface != 0 && now.wrapping_sub(hop.checked) < FRESH {
         return if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) };
     }
-    match tables.route(frame.interface(), source, destination, packet.flow.protocol) {
+    match tables.route(frame.interface(), source, destination, packet.flow.protocol as u8) {
         Route::Hop { interface, destination, source, mtu } => {
             let flags = tables.device(interface).map_or(0, |device| device.flags);
             hop.interface = interface;

@@ -2,7 +2,10 @@
 
 use crate::{
     Frame, Reason, Tables,
-    wire::{ethernet, ethernet::Ethernet, ethernet::Tag, ipv4, ipv4::Ipv4, ipv6, ipv6::Ipv6, tcp, tcp::Tcp, udp::Udp},
+    wire::{
+        ethernet, ethernet::Ethernet, ethernet::Tag, ipv4, ipv4::Ipv4, ipv6, ipv6::Ipv6, tcp, tcp::Tcp,
+        udp::Udp,
+    },
 };
 use bytemuck::{Pod, Zeroable};
 use lb_common::{
@@ -12,7 +15,8 @@ use lb_common::{
 };
 
 /// What identifies the packets of one direction of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Flow {
     /// Source address.
     pub source: Address,
@@ -23,47 +27,57 @@ pub struct Flow {
     /// Destination port, network order.
     pub destination_port: u16,
     /// IP protocol number.
-    pub protocol: u8,
-}
-
-/// Whether a packet is a piece of a larger one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fragment {
-    /// A whole packet.
-    Whole,
-    /// The first piece, with the transport header.
-    First,
-    /// A later piece: no transport header.
-    Later,
+    pub protocol: u32,
 }
 
 /// An IP packet, parsed. Offsets are bytes from the start of the frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Plain data without padding: the parser is a function of its own in BPF, and fills this in place.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Packet {
     /// Addresses, ports (0 where the protocol has none) and protocol.
     pub flow: Flow,
     /// Offset of the IP header.
-    pub network: usize,
+    pub network: u32,
     /// Offset of the transport header.
-    pub transport: usize,
+    pub transport: u32,
     /// Offset of the end of the IP packet.
-    pub end: usize,
+    pub end: u32,
     /// TTL or hop limit.
     pub ttl: u8,
     /// TCP flags; 0 for other protocols.
     pub tcp_flags: u8,
-    /// Whether it is IPv4.
-    pub is_ipv4: bool,
-    /// Whether no router may fragment it.
-    pub dont_fragment: bool,
-    /// Whether it is a piece of a larger packet.
-    pub fragment: Fragment,
+    /// Of [`bits`].
+    pub bits: u8,
+    /// Always 0.
+    pub reserved: u8,
+}
+
+/// What a packet is.
+pub mod bits {
+    /// IPv4; else IPv6.
+    pub const IPV4: u8 = 1;
+    /// No router may fragment it.
+    pub const DONT_FRAGMENT: u8 = 2;
+    /// The first piece of a larger packet, with the transport header.
+    pub const FIRST: u8 = 4;
+    /// A later piece: no transport header.
+    pub const LATER: u8 = 8;
 }
 
 impl Packet {
     /// Parses a frame. What is not understood is left to the host, with the reason.
     #[inline(always)]
     pub fn parse<F: Frame, T: Tables>(frame: &F, tables: &T) -> Result<Self, Reason> {
+        let mut packet = Self::default();
+        packet.fill(frame, tables)?;
+        Ok(packet)
+    }
+
+    /// The same, in place.
+    #[inline(always)]
+    pub fn fill<F: Frame, T: Tables>(&mut self, frame: &F, tables: &T) -> Result<(), Reason> {
         let header: Ethernet = frame.load(0).ok_or(Reason::TruncatedEthernet)?;
         if header.is_group() {
             return Err(Reason::NotUnicast);
@@ -78,27 +92,27 @@ impl Packet {
             }
         }
         let mut key = FragmentKey::zeroed();
-        let mut packet = match kind {
-            ethernet::IPV4 => Self::ipv4(frame, network, &mut key)?,
-            ethernet::IPV6 => Self::ipv6(frame, network, &mut key)?,
+        match kind {
+            ethernet::IPV4 => self.ipv4(frame, network, &mut key)?,
+            ethernet::IPV6 => self.ipv6(frame, network, &mut key)?,
             _ => return Err(Reason::NotIp),
-        };
-        if !frame.holds(packet.end) {
+        }
+        if !frame.holds(self.end as usize) {
             return Err(Reason::TruncatedIp);
         }
-        if let Fragment::Later = packet.fragment {
-            let ports = tables.fragment(&packet.fragment_key(key)).ok_or(Reason::FragmentUnknown)?;
-            packet.flow.source_port = ports.source;
-            packet.flow.destination_port = ports.destination;
-            return Ok(packet);
+        if self.is_later_fragment() {
+            let ports = tables.fragment(&self.fragment_key(key)).ok_or(Reason::FragmentUnknown)?;
+            self.flow.source_port = ports.source;
+            self.flow.destination_port = ports.destination;
+            return Ok(());
         }
-        packet.transport(frame)?;
-        if let Fragment::First = packet.fragment {
-            let (source, destination) = (packet.flow.source_port, packet.flow.destination_port);
+        self.transport(frame)?;
+        if self.bits & bits::FIRST != 0 {
+            let (source, destination) = (self.flow.source_port, self.flow.destination_port);
             let ports = FragmentPorts { source, destination, seen: tables.now() };
-            tables.remember_fragment(&packet.fragment_key(key), &ports);
+            tables.remember_fragment(&self.fragment_key(key), &ports);
         }
-        Ok(packet)
+        Ok(())
     }
 
     /// Parses the packet that an ICMP error at `network` quotes. It may be cut short after the
@@ -106,61 +120,57 @@ impl Packet {
     #[inline(always)]
     pub fn quoted<F: Frame>(frame: &F, network: usize, is_ipv4: bool) -> Result<Self, Reason> {
         let mut key = FragmentKey::zeroed();
-        let mut packet = match is_ipv4 {
-            true => Self::ipv4(frame, network, &mut key)?,
-            false => Self::ipv6(frame, network, &mut key)?,
-        };
-        if packet.fragment == Fragment::Later {
+        let mut packet = Self::default();
+        match is_ipv4 {
+            true => packet.ipv4(frame, network, &mut key)?,
+            false => packet.ipv6(frame, network, &mut key)?,
+        }
+        if packet.is_later_fragment() {
             return Err(Reason::IcmpToHost);
         }
-        let ports: Udp = frame.load(packet.transport).ok_or(Reason::TruncatedTransport)?;
+        let ports: Udp = frame.load(packet.transport as usize).ok_or(Reason::TruncatedTransport)?;
         packet.flow.source_port = ports.source;
         packet.flow.destination_port = ports.destination;
         Ok(packet)
     }
 
     #[inline(always)]
-    fn ipv4<F: Frame>(frame: &F, network: usize, key: &mut FragmentKey) -> Result<Self, Reason> {
+    fn ipv4<F: Frame>(&mut self, frame: &F, network: usize, key: &mut FragmentKey) -> Result<(), Reason> {
         let header: Ipv4 = frame.load(network).ok_or(Reason::TruncatedIp)?;
         let header_length = header.header_length().ok_or(Reason::TruncatedIp)?;
         let length = u16::from_be(header.length) as usize;
         if length < header_length {
             return Err(Reason::TruncatedIp);
         }
-        let fragment = match (header.fragment & ipv4::OFFSET != 0, header.fragment & ipv4::MORE_FRAGMENTS != 0) {
-            (true, _) => Fragment::Later,
-            (false, true) => Fragment::First,
-            (false, false) => Fragment::Whole,
-        };
+        self.flow.source = Address::from_ipv4(header.source);
+        self.flow.destination = Address::from_ipv4(header.destination);
+        self.flow.protocol = header.protocol as u32;
+        self.network = network as u32;
+        self.transport = (network + header_length) as u32;
+        self.end = (network + length) as u32;
+        self.ttl = header.ttl;
+        self.bits = bits::IPV4;
+        if header.fragment & ipv4::DONT_FRAGMENT != 0 {
+            self.bits |= bits::DONT_FRAGMENT;
+        }
+        if header.fragment & ipv4::OFFSET != 0 {
+            self.bits |= bits::LATER;
+        } else if header.fragment & ipv4::MORE_FRAGMENTS != 0 {
+            self.bits |= bits::FIRST;
+        }
         key.identification = header.identification as u32;
-        Ok(Self {
-            flow: Flow {
-                source: Address::from_ipv4(header.source),
-                destination: Address::from_ipv4(header.destination),
-                source_port: 0,
-                destination_port: 0,
-                protocol: header.protocol,
-            },
-            network,
-            transport: network + header_length,
-            end: network + length,
-            ttl: header.ttl,
-            tcp_flags: 0,
-            is_ipv4: true,
-            dont_fragment: header.fragment & ipv4::DONT_FRAGMENT != 0,
-            fragment,
-        })
+        Ok(())
     }
 
     #[inline(always)]
-    fn ipv6<F: Frame>(frame: &F, network: usize, key: &mut FragmentKey) -> Result<Self, Reason> {
+    fn ipv6<F: Frame>(&mut self, frame: &F, network: usize, key: &mut FragmentKey) -> Result<(), Reason> {
         let header: Ipv6 = frame.load(network).ok_or(Reason::TruncatedIp)?;
         if header.version_flow.to_ne_bytes()[0] >> 4 != 6 {
             return Err(Reason::TruncatedIp);
         }
         let mut protocol = header.next;
         let mut transport = network + ipv6::LENGTH;
-        let mut fragment = Fragment::Whole;
+        let mut fragment = 0;
         for step in 0..=MAX_EXTENSIONS {
             let fixed = match protocol {
                 ipv6::kind::FRAGMENT => true,
@@ -169,7 +179,7 @@ impl Packet {
             };
             let extension: ipv6::Extension = frame.load(transport).ok_or(Reason::TruncatedIp)?;
             // RFC 8200 §4.5: what follows in a later fragment is data, whatever its kind says.
-            if step == MAX_EXTENSIONS || fragment == Fragment::Later {
+            if step == MAX_EXTENSIONS || fragment == bits::LATER {
                 return Err(Reason::ExtensionHeaders);
             }
             protocol = extension.next;
@@ -177,42 +187,34 @@ impl Packet {
             if fixed {
                 key.identification = extension.identification;
                 if extension.fragment & ipv6::OFFSET != 0 {
-                    fragment = Fragment::Later;
+                    fragment = bits::LATER;
                     break;
                 } else if extension.fragment & ipv6::MORE_FRAGMENTS != 0 {
-                    fragment = Fragment::First;
+                    fragment = bits::FIRST;
                 }
             } else {
                 transport += extension.length as usize * 8;
             }
         }
-        Ok(Self {
-            flow: Flow {
-                source: address(header.source),
-                destination: address(header.destination),
-                source_port: 0,
-                destination_port: 0,
-                protocol,
-            },
-            network,
-            transport,
-            end: network + ipv6::LENGTH + u16::from_be(header.length) as usize,
-            ttl: header.hop_limit,
-            tcp_flags: 0,
-            is_ipv4: false,
-            dont_fragment: true,
-            fragment,
-        })
+        self.flow.source = address(header.source);
+        self.flow.destination = address(header.destination);
+        self.flow.protocol = protocol as u32;
+        self.network = network as u32;
+        self.transport = transport as u32;
+        self.end = (network + ipv6::LENGTH) as u32 + u16::from_be(header.length) as u32;
+        self.ttl = header.hop_limit;
+        self.bits = bits::DONT_FRAGMENT | fragment;
+        Ok(())
     }
 
     /// Reads the ports, and makes sure that the transport header lies within the IP packet.
     #[inline(always)]
     fn transport<F: Frame>(&mut self, frame: &F) -> Result<(), Reason> {
-        match self.flow.protocol {
+        match self.flow.protocol as u8 {
             protocol::TCP => {
                 let header: Tcp = self.header(frame)?;
-                let length = (header.length >> 4) as usize * 4;
-                if length < tcp::LENGTH || self.transport + length > self.end {
+                let length = (header.length >> 4) as u32 * 4;
+                if length < tcp::LENGTH as u32 || self.transport + length > self.end {
                     return Err(Reason::TruncatedTransport);
                 }
                 self.tcp_flags = header.flags;
@@ -232,10 +234,10 @@ impl Packet {
 
     #[inline(always)]
     fn header<F: Frame, H: Pod>(&self, frame: &F) -> Result<H, Reason> {
-        if self.transport + size_of::<H>() > self.end {
+        if self.transport + size_of::<H>() as u32 > self.end {
             return Err(Reason::TruncatedTransport);
         }
-        frame.load(self.transport).ok_or(Reason::TruncatedTransport)
+        frame.load(self.transport as usize).ok_or(Reason::TruncatedTransport)
     }
 
     #[inline(always)]
@@ -243,21 +245,39 @@ impl Packet {
         FragmentKey {
             source: self.flow.source,
             destination: self.flow.destination,
-            protocol: self.flow.protocol as u32,
+            protocol: self.flow.protocol,
             ..key
         }
     }
 
     /// Length of the IP packet in bytes.
     #[inline(always)]
-    pub fn length(&self) -> usize {
+    pub fn length(&self) -> u32 {
         self.end - self.network
+    }
+
+    /// Whether it is IPv4.
+    #[inline(always)]
+    pub fn is_ipv4(&self) -> bool {
+        self.bits & bits::IPV4 != 0
+    }
+
+    /// Whether it is a piece of a larger packet, without a transport header.
+    #[inline(always)]
+    pub fn is_later_fragment(&self) -> bool {
+        self.bits & bits::LATER != 0
+    }
+
+    /// Whether it is no piece of a larger packet.
+    #[inline(always)]
+    pub fn is_whole(&self) -> bool {
+        self.bits & (bits::FIRST | bits::LATER) == 0
     }
 
     /// Whether the frame carries a VLAN tag.
     #[inline(always)]
     pub fn is_tagged(&self) -> bool {
-        self.network != ethernet::LENGTH
+        self.network != ethernet::LENGTH as u32
     }
 }
 

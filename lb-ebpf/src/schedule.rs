@@ -19,16 +19,18 @@ pub mod twos;
 pub mod wlc;
 pub mod wrr;
 
-use crate::Tables;
+use crate::{Steps, Tables};
+use bytemuck::{Pod, Zeroable};
 use lb_common::{
     address::Address,
     backend::{Backend, Member, flags},
-    scheduler::{Scheduler, Turn},
+    scheduler::{NO_BACKEND, Scheduler, Turn},
     service::Service,
 };
 
 /// What a scheduler may look at of the packet that opens a connection.
-#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Request {
     /// The client's address.
     pub client: Address,
@@ -38,15 +40,28 @@ pub struct Request {
     pub client_port: u16,
     /// The port that the client wants, network order.
     pub destination_port: u16,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// The member of `service` that a new connection goes to; `None` when no backend can take it.
-pub fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<Member> {
+#[inline(always)]
+pub fn choose<T: Steps>(tables: &T, service: &Service, request: &Request) -> Option<Member> {
+    member(tables, service, tables.choose(service, request)).copied()
+}
+
+/// The position of that member; [`NO_BACKEND`] when no backend can take it.
+pub fn position<T: Tables>(tables: &T, service: &Service, request: &Request) -> u32 {
+    scheduled(tables, service, request).unwrap_or(NO_BACKEND)
+}
+
+#[inline(always)]
+fn scheduled<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
     // Past an empty list lies another service's.
     if service.count == 0 {
         return None;
     }
-    let position = match Scheduler::from_number(service.scheduler)? {
+    match Scheduler::from_number(service.scheduler)? {
         Scheduler::Rr => rr::choose(tables, service),
         Scheduler::Wrr => wrr::choose(tables, service),
         Scheduler::Lc => lc::choose(tables, service),
@@ -61,8 +76,7 @@ pub fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Op
         Scheduler::Mh => mh::choose(tables, service, request),
         Scheduler::Lblc => lblc::choose(tables, service, request),
         Scheduler::Lblcr => lblcr::choose(tables, service, request),
-    }?;
-    member(tables, service, position).copied()
+    }
 }
 
 /// Marks a backend that has reached its upper threshold. Called after a connection to it has been
@@ -227,13 +241,22 @@ pub const fn fold(address: Address) -> u32 {
     u32::from_be((words >> 32) as u32 ^ words as u32)
 }
 
-/// The position in a slot of the service's lookup table, if that member may be given a connection.
-/// `Err` for a slot that is empty.
+/// The position in a slot of the service's lookup table, [`BUSY`] if that member may not be given a
+/// connection, [`NO_BACKEND`] for an empty slot.
+///
+/// Plain numbers: of nested `Option`s the compiler copies bytes that were never written, which the
+/// verifier refuses.
 #[inline(always)]
-fn looked_up<T: Tables>(tables: &T, service: &Service, slot: u32) -> Result<Option<u32>, Empty> {
-    let position = tables.lookup(service.table.wrapping_add(slot)).ok_or(Empty)?;
-    Ok(if weight(tables, service, position) == 0 { None } else { Some(position) })
+fn looked_up<T: Tables>(tables: &T, service: &Service, slot: u32) -> u32 {
+    let position = tables.lookup(service.table.wrapping_add(slot));
+    if position == NO_BACKEND || weight(tables, service, position) != 0 { position } else { BUSY }
 }
 
-/// A lookup table without members.
-struct Empty;
+/// A member that may not be given a connection.
+const BUSY: u32 = NO_BACKEND - 1;
+
+/// The position of a slot that may be given a connection.
+#[inline(always)]
+fn usable(position: u32) -> Option<u32> {
+    if position < BUSY { Some(position) } else { None }
+}

@@ -1,5 +1,12 @@
 //! What the packet path needs beside the packet: maps, clock, chance and routes.
 
+use crate::{
+    Frame, Outcome, Reason,
+    answer::{self, Answer},
+    icmp, open,
+    packet::Packet,
+    schedule::{self, Request},
+};
 use lb_common::{
     address::Address,
     backend::{Backend, Member},
@@ -40,8 +47,10 @@ pub trait Tables {
     fn service(&self, key: &ServiceKey) -> Option<&Service>;
     /// The entry at a position of the map of member lists.
     fn member(&self, position: u32) -> Option<&Member>;
-    /// The backend at a position of the map of lookup tables; `None` also for an empty slot.
-    fn lookup(&self, position: u32) -> Option<u32>;
+    /// The entry at a position of the map of lookup tables; [`NO_BACKEND`] beyond its end.
+    ///
+    /// [`NO_BACKEND`]: lb_common::scheduler::NO_BACKEND
+    fn lookup(&self, position: u32) -> u32;
     /// A backend.
     fn backend(&self, index: u32) -> Option<&mut Backend>;
     /// This CPU's traffic counters of a backend.
@@ -82,6 +91,40 @@ pub trait Tables {
     fn add(&self, cell: &mut u64, value: u64) -> u64;
     /// The same for a 32-bit word.
     fn add32(&self, cell: &mut u32, value: u32) -> u32;
+}
+
+/// The steps off the main road of a packet. In memory they are plain calls; in BPF each is a
+/// function of its own, which the verifier looks at once, and not once for every way that leads there.
+pub trait Steps: Tables + Sized {
+    /// [`Packet::parse`].
+    #[inline(always)]
+    fn parse<F: Frame>(&self, frame: &F) -> Result<Packet, Reason> {
+        Packet::parse(frame, self)
+    }
+
+    /// [`open::open`]: the slot of a new connection.
+    #[inline(always)]
+    fn open(&self, packet: &Packet, hash: u64) -> Result<u32, Reason> {
+        open::open(self, packet, hash)
+    }
+
+    /// [`schedule::position`].
+    #[inline(always)]
+    fn choose(&self, service: &Service, request: &Request) -> u32 {
+        schedule::position(self, service, request)
+    }
+
+    /// [`icmp::handle`].
+    #[inline(always)]
+    fn icmp<F: Frame>(&self, frame: &mut F, packet: &Packet) -> Outcome {
+        icmp::handle(frame, self, packet)
+    }
+
+    /// [`answer::send`].
+    #[inline(always)]
+    fn answer<F: Frame>(&self, frame: &mut F, packet: &Packet, answer: Answer, mtu: u16) -> Outcome {
+        answer::send(frame, self, packet, answer, mtu)
+    }
 }
 
 /// The kernel's answer to [`Tables::route`].

@@ -1,32 +1,19 @@
 //! NAT (`-m`): the destination is rewritten on the way to the backend, the source on the way back.
 
 use crate::{
-    Frame, Outcome, Reason, Tables, answer,
+    Frame, Outcome, Reason, Steps,
+    answer::Answer,
     checksum::{self, Change},
     index::Found,
     nexthop,
-    packet::{Flow, Fragment, Packet},
+    packet::{Flow, Packet, bits},
     wire::{ipv4, ipv4::Ipv4, ipv6, tcp, udp},
 };
 use lb_common::{address::Address, bucket::Direction, connection::exit, protocol};
 
 /// Rewrites the packet and decides how it leaves.
 #[inline(always)]
-pub fn forward<F: Frame, T: Tables>(
-    frame: &mut F,
-    tables: &T,
-    found: &mut Found,
-    packet: &Packet,
-    now: u32,
-) -> Outcome {
-    match try_forward(frame, tables, found, packet, now) {
-        Ok(outcome) => outcome,
-        Err(reason) => Outcome::of(reason),
-    }
-}
-
-#[inline(always)]
-fn try_forward<F: Frame, T: Tables>(
+pub fn forward<F: Frame, T: Steps>(
     frame: &mut F,
     tables: &T,
     found: &mut Found,
@@ -37,7 +24,7 @@ fn try_forward<F: Frame, T: Tables>(
     let forward = found.direction == Direction::Forward;
     if packet.ttl <= 1 {
         return match forward {
-            true => Ok(answer::time_exceeded(frame, tables, packet)),
+            true => Ok(tables.answer(frame, packet, Answer::TimeExceeded, 0)),
             // As with IPVS, whose hook for replies comes after the kernel's own check.
             false => Err(Reason::ReplyTtlExpired),
         };
@@ -54,11 +41,11 @@ fn try_forward<F: Frame, T: Tables>(
         (after, &mut connection.to_client)
     };
     let mut exit = nexthop::resolve(frame, tables, hop, after.source, after.destination, packet, now);
-    if hop.interface != 0 && packet.length() > hop.mtu as usize {
+    if hop.interface != 0 && packet.length() > hop.mtu as u32 {
         exit = Err(Reason::KernelFragment);
-        if packet.dont_fragment && !frame.keeps_buffer() {
+        if packet.bits & bits::DONT_FRAGMENT != 0 && !frame.keeps_buffer() {
             return match forward {
-                true => Ok(answer::too_big(frame, tables, packet, hop.mtu)),
+                true => Ok(tables.answer(frame, packet, Answer::TooBig, hop.mtu)),
                 false => Err(Reason::ReplyTooBig),
             };
         }
@@ -89,25 +76,26 @@ pub fn rewrite<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, kept: boo
     let before = &packet.flow;
     let addresses =
         Change::default().address(before.source, after.source).address(before.destination, after.destination);
-    if packet.fragment != Fragment::Later {
-        let place = packet.transport
-            + match before.protocol {
+    if !packet.is_later_fragment() {
+        let place = packet.transport as usize
+            + match before.protocol as u8 {
                 protocol::TCP => tcp::CHECKSUM,
                 _ => udp::CHECKSUM,
             };
         let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
         // RFC 768: no checksum was made; it may stay so with IPv4.
-        let absent = before.protocol == protocol::UDP && old == 0;
+        let absent = before.protocol as u8 == protocol::UDP && old == 0;
         if !absent {
-            let length = (packet.end - packet.transport) as u32;
+            let length = packet.end - packet.transport;
             let partial = frame.may_be_partial()
-                && packet.fragment == Fragment::Whole
-                && old == checksum::fold(checksum::pseudo_header(
-                    before.source,
-                    before.destination,
-                    before.protocol,
-                    length,
-                ));
+                && packet.is_whole()
+                && old
+                    == checksum::fold(checksum::pseudo_header(
+                        before.source,
+                        before.destination,
+                        before.protocol,
+                        length,
+                    ));
             let mut new = if !partial {
                 addresses
                     .word(before.source_port, after.source_port)
@@ -120,41 +108,43 @@ pub fn rewrite<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, kept: boo
                     checksum::fold(pseudo)
                 } else {
                     frame.store(place, 0u16)?;
-                    frame.store(packet.transport, ports(after))?;
-                    checksum::of_frame(frame, packet.transport, packet.end, pseudo)
+                    frame.store(packet.transport as usize, ports(after))?;
+                    checksum::of_frame(frame, packet.transport as usize, packet.end as usize, pseudo)
                         .ok_or(Reason::RewriteFailed)?
                 }
             };
-            if before.protocol == protocol::UDP && new == 0 {
+            if before.protocol as u8 == protocol::UDP && new == 0 {
                 new = 0xffff;
             }
             frame.store(place, new)?;
         }
-        frame.store(packet.transport, ports(after))?;
+        frame.store(packet.transport as usize, ports(after))?;
     }
-    if packet.is_ipv4 {
-        let place = packet.network + ipv4::offset::CHECKSUM;
+    let network = packet.network as usize;
+    if packet.is_ipv4() {
+        let place = network + ipv4::offset::CHECKSUM;
         let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
         frame.store(place, addresses.apply(old))?;
-        frame.store(packet.network + ipv4::offset::SOURCE, after.source.ipv4())?;
-        frame.store(packet.network + ipv4::offset::DESTINATION, after.destination.ipv4())
+        frame.store(network + ipv4::offset::SOURCE, after.source.ipv4())?;
+        frame.store(network + ipv4::offset::DESTINATION, after.destination.ipv4())
     } else {
-        frame.store(packet.network + ipv6::offset::SOURCE, halves(after.source))?;
-        frame.store(packet.network + ipv6::offset::DESTINATION, halves(after.destination))
+        frame.store(network + ipv6::offset::SOURCE, halves(after.source))?;
+        frame.store(network + ipv6::offset::DESTINATION, halves(after.destination))
     }
 }
 
 /// Takes the TTL or hop limit down by one.
 #[inline(always)]
 pub fn decrement<F: Frame>(frame: &mut F, packet: &Packet) -> Result<(), Reason> {
-    if !packet.is_ipv4 {
-        return frame.store(packet.network + ipv6::offset::HOP_LIMIT, packet.ttl.wrapping_sub(1));
+    let network = packet.network as usize;
+    if !packet.is_ipv4() {
+        return frame.store(network + ipv6::offset::HOP_LIMIT, packet.ttl.wrapping_sub(1));
     }
-    let header: Ipv4 = frame.load(packet.network).ok_or(Reason::RewriteFailed)?;
+    let header: Ipv4 = frame.load(network).ok_or(Reason::RewriteFailed)?;
     let word = |ttl: u8| u16::from_ne_bytes([ttl, header.protocol]);
     let change = Change::default().word(word(header.ttl), word(header.ttl.wrapping_sub(1)));
-    frame.store(packet.network + ipv4::offset::TTL, header.ttl.wrapping_sub(1))?;
-    frame.store(packet.network + ipv4::offset::CHECKSUM, change.apply(header.checksum))
+    frame.store(network + ipv4::offset::TTL, header.ttl.wrapping_sub(1))?;
+    frame.store(network + ipv4::offset::CHECKSUM, change.apply(header.checksum))
 }
 
 /// Both ports as they lie in front of a TCP or UDP header.

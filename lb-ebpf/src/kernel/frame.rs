@@ -2,13 +2,14 @@
 
 use super::{globals, maps::SCRATCH};
 use aya_ebpf::{
-    EbpfContext,
     bindings::xdp_md,
-    helpers::{bpf_csum_diff, bpf_loop, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
-    programs::XdpContext,
+    helpers::{
+        bpf_csum_diff, bpf_loop, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes,
+    },
 };
 use bytemuck::Pod;
-use core::{ffi::c_void, ptr};
+use core::{ffi::c_void, hint::black_box, ptr};
 use lb_ebpf::{Frame, Reason};
 
 /// Headers lie within this many bytes; the verifier wants to see a bound.
@@ -21,8 +22,8 @@ pub struct XdpFrame {
 
 impl XdpFrame {
     #[inline(always)]
-    pub fn new(context: &XdpContext) -> Self {
-        Self { context: context.as_ptr().cast() }
+    pub fn of(context: *mut xdp_md) -> Self {
+        Self { context }
     }
 
     /// The place of a `T`, if the linear part of the packet holds it.
@@ -64,7 +65,8 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn sum(&self, offset: usize, end: usize) -> Option<u64> {
-        let mut pieces = Pieces { context: self.context, offset: offset as u32, end: end as u32, sum: 0, failed: 0 };
+        let mut pieces =
+            Pieces { context: self.context, offset: offset as u32, end: end as u32, sum: 0, failed: 0 };
         // 64 KiB, the longest IP packet, in pieces.
         let count = (end - offset) as u32 / PIECE + 1;
         // SAFETY: the callback gets the pointer that it expects, and it is valid during the call.
@@ -129,7 +131,8 @@ unsafe extern "C" fn add_piece(_index: u32, pieces: *mut c_void) -> i64 {
     if left == 0 {
         return 1;
     }
-    let length = if left < PIECE { left } else { PIECE };
+    // The compiler would drop a mask that it knows to be needless; the verifier needs it.
+    let length = (black_box(left.min(PIECE) - 1) & (PIECE - 1)) + 1;
     pieces.failed = 1;
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return 1 };
     let words = scratch.cast::<u32>();
@@ -137,7 +140,7 @@ unsafe extern "C" fn add_piece(_index: u32, pieces: *mut c_void) -> i64 {
     // in part was zeroed before.
     let sum = unsafe {
         *words.add((length / 4) as usize) = 0;
-        if length == 0 || bpf_xdp_load_bytes(pieces.context, pieces.offset, scratch.cast(), length) != 0 {
+        if bpf_xdp_load_bytes(pieces.context, pieces.offset, scratch.cast(), length) != 0 {
             return 1;
         }
         bpf_csum_diff(ptr::null_mut(), 0, words, (length + 3) & !3, 0)

@@ -23,6 +23,7 @@ use lb_common::{
     settings::{Settings, Table},
     traffic::{Rates, Traffic},
 };
+use lb_ebpf::packet::Packet;
 
 const MAPPABLE: usize = BPF_F_MMAPABLE as usize;
 const BACKENDS_MAX: usize = limits::BACKENDS as usize;
@@ -72,7 +73,8 @@ pub static RESIDUE: Array<Traffic, SERVICE_SLOTS, MAPPABLE> = Array::new();
 #[btf_map]
 pub static REASONS: PerCpuArray<[u64; COUNTERS], 1> = PerCpuArray::new();
 #[btf_map]
-pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts, { limits::FRAGMENTS as usize }> = LruHashMap::new();
+pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts, { limits::FRAGMENTS as usize }> =
+    LruHashMap::new();
 #[btf_map]
 pub static DEVICES: HashMap<u32, Device, { limits::DEVICES as usize }> = HashMap::new();
 
@@ -96,6 +98,10 @@ pub static ANSWERS: PerCpuArray<[u32; 2], 1> = PerCpuArray::new();
 /// Room for a piece of a packet whose sum is taken; 4 bytes more for padding.
 #[btf_map]
 pub static SCRATCH: PerCpuArray<[u32; 129], 1> = PerCpuArray::new();
+
+/// The packet that is being traced.
+#[btf_map]
+pub static TRACED: PerCpuArray<Packet, 1> = PerCpuArray::new();
 
 /// The sweep's timer.
 #[repr(C)]

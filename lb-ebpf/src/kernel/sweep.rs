@@ -69,7 +69,8 @@ unsafe extern "C" fn run(_map: *mut c_void, _key: *mut u32, sweep: *mut Sweep) -
 #[inline(always)]
 fn expire(maps: &Maps, table: &mut Table, now: u32) -> u64 {
     let Some(settings) = maps.settings() else { return ROUND };
-    let used = if table.used < settings.connections as u64 { table.used as u32 } else { settings.connections };
+    let used =
+        if table.used < settings.connections as u64 { table.used as u32 } else { settings.connections };
     let start = table.cursor;
     maps.each(CHUNK, |step| {
         let slot = start + step;

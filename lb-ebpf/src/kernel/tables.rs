@@ -5,10 +5,13 @@ use super::{
     maps::{self, Neighbour},
 };
 use aya_ebpf::{
-    bindings::{BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, bpf_fib_lookup as FibLookup},
+    bindings::{
+        BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, bpf_fib_lookup as FibLookup, xdp_md,
+    },
     helpers::{bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop},
 };
 use core::{
+    arch::asm,
     ffi::c_void,
     intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg, atomic_xadd},
     mem::zeroed,
@@ -35,7 +38,7 @@ use lb_ebpf::{Route, Tables};
 #[derive(Clone, Copy)]
 pub struct Maps {
     /// Null in the sweep, which routes nothing.
-    pub context: *mut c_void,
+    pub context: *mut xdp_md,
 }
 
 /// ICMP answers per tick and CPU: about a thousand a second, as `net.ipv4.icmp_msgs_per_sec`.
@@ -47,10 +50,11 @@ impl Maps {
     /// Counts a packet by its reason.
     #[inline(always)]
     pub fn count(&self, reason: Reason) {
-        let index = reason as usize;
-        if let Some(reasons) = maps::REASONS.get_ptr_mut(0)
-            && index < COUNTERS
-        {
+        let mut index = reason as usize;
+        // The compiler would drop a mask that it knows to be needless; the verifier needs it.
+        // SAFETY: touches nothing but the register.
+        unsafe { asm!("{0} &= {mask}", inout(reg) index, mask = const COUNTERS - 1) };
+        if let Some(reasons) = maps::REASONS.get_ptr_mut(0) {
             // SAFETY: in bounds; the element is this CPU's.
             unsafe { *reasons.cast::<u64>().add(index) += 1 };
         }
@@ -124,8 +128,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn lookup(&self, position: u32) -> Option<u32> {
-        maps::LOOKUP.get(position).copied().filter(|&entry| entry != NO_BACKEND)
+    fn lookup(&self, position: u32) -> u32 {
+        maps::LOOKUP.get(position).copied().unwrap_or(NO_BACKEND)
     }
 
     #[inline(always)]
@@ -188,7 +192,7 @@ impl Tables for Maps {
         }
         // SAFETY: the context is the packet's.
         let answer = unsafe {
-            bpf_fib_lookup(self.context, ptr::from_mut(&mut query), size_of::<FibLookup>() as i32, 0)
+            bpf_fib_lookup(self.context.cast(), ptr::from_mut(&mut query), size_of::<FibLookup>() as i32, 0)
         };
         match answer as u32 {
             BPF_FIB_LKUP_RET_SUCCESS => Route::Hop {

@@ -1,38 +1,59 @@
 //! One line for each decision, through aya-log. Only a program loaded for tracing gets here: for
-//! all others the verifier knows that the global is zero and removes the call.
+//! all others the verifier knows that the global is zero and removes the calls.
 
-use super::{frame::XdpFrame, globals, tables::Maps};
-use aya_ebpf::programs::XdpContext;
+use super::{frame::XdpFrame, globals, maps::TRACED, tables::Maps};
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use aya_log_ebpf::info;
-use core::net::Ipv6Addr;
+use core::{net::Ipv6Addr, ptr::null_mut};
 use lb_common::address::Address;
 use lb_ebpf::{
-    Outcome, handle,
+    Outcome,
     packet::{Flow, Packet},
 };
 
-/// Handles a packet and says what became of it.
+/// Remembers the flow of a packet before it is rewritten.
 #[inline(always)]
-pub fn traced(context: &XdpContext, frame: &mut XdpFrame, maps: &Maps) -> Outcome {
-    // Before the packet is rewritten.
-    let flow = Packet::parse(frame, maps).map(|packet| packet.flow);
-    let outcome = handle(frame, maps);
-    if let Ok(flow) = flow
-        && is_wanted(&flow)
-    {
-        info!(
-            context,
-            "{} {:i} {} {:i} {} {} {}",
-            flow.protocol,
-            Ipv6Addr::from(flow.source.octets()),
-            u16::from_be(flow.source_port),
-            Ipv6Addr::from(flow.destination.octets()),
-            u16::from_be(flow.destination_port),
-            outcome.reason as u8,
-            outcome.interface
-        );
+pub fn before(context: *mut xdp_md) {
+    // SAFETY: the context is the packet's.
+    unsafe { lb_trace_before(context) };
+}
+
+/// Says what became of it.
+#[inline(always)]
+pub fn after(context: *mut xdp_md, outcome: Outcome) {
+    // SAFETY: the context is the packet's.
+    unsafe { lb_trace_after(context, outcome.reason as u32, outcome.interface) };
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_trace_before(context: *mut xdp_md) -> u32 {
+    let Some(place) = TRACED.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the element is this CPU's.
+    let packet = unsafe { &mut *place };
+    *packet = Packet::default();
+    packet.fill(&XdpFrame::of(context), &Maps { context: null_mut() }).is_ok() as u32
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_trace_after(context: *mut xdp_md, reason: u32, interface: u32) -> u32 {
+    let Some(packet) = TRACED.get(0) else { return 0 };
+    let flow = &packet.flow;
+    // A packet that was not understood has no addresses.
+    if flow.destination == Address::UNSPECIFIED || !is_wanted(flow) {
+        return 0;
     }
-    outcome
+    info!(
+        &XdpContext::new(context),
+        "{} {:i} {} {:i} {} {} {}",
+        flow.protocol,
+        Ipv6Addr::from(flow.source.octets()),
+        u16::from_be(flow.source_port),
+        Ipv6Addr::from(flow.destination.octets()),
+        u16::from_be(flow.destination_port),
+        reason,
+        interface
+    );
+    1
 }
 
 #[inline(always)]

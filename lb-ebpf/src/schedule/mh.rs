@@ -1,7 +1,7 @@
 //! Maglev hashing (Eisenbud et al., NSDI 2016, §3.4) over the client's address, and port with
 //! `mh-port`.
 
-use super::{Request, looked_up, sh::source};
+use super::{BUSY, Request, looked_up, sh::source, usable};
 use crate::Tables;
 use lb_common::{
     scheduler::{MAGLEV_SLOTS, flags},
@@ -15,24 +15,18 @@ pub(crate) const START_KEY: u64 = 2_654_435_761;
 pub(super) fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
     let source = source(service, request);
     let start = hash(source, START_KEY) % MAGLEV_SLOTS;
-    let chosen = looked_up(tables, service, start).ok()?;
-    if chosen.is_some() || service.scheduler_flags & flags::FALLBACK == 0 {
-        return chosen;
+    let chosen = looked_up(tables, service, start);
+    if chosen != BUSY || service.scheduler_flags & flags::FALLBACK == 0 {
+        return usable(chosen);
     }
-    let mut found = None;
+    let mut found = BUSY;
     tables.each(MAGLEV_SLOTS, |step| {
         let offset = (start + step) % MAGLEV_SLOTS;
         let slot = hash(source.wrapping_add(offset), START_KEY) % MAGLEV_SLOTS;
-        match looked_up(tables, service, slot) {
-            Ok(None) => true,
-            Ok(position) => {
-                found = position;
-                false
-            }
-            Err(_) => false,
-        }
+        found = looked_up(tables, service, slot);
+        found == BUSY
     });
-    found
+    usable(found)
 }
 
 /// The kernel's `hsiphash` of one 32-bit word on a 64-bit machine: SipHash-1-3 of its four

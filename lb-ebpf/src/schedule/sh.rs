@@ -1,7 +1,7 @@
 //! Source hashing: 256 buckets over the client's address, and port with `sh-port`. A member fills
 //! as many buckets in a row as its weight says, one at least.
 
-use super::{Request, fold, looked_up};
+use super::{BUSY, Request, fold, looked_up, usable};
 use crate::Tables;
 use lb_common::{
     scheduler::{HASH_BUCKETS, flags},
@@ -11,24 +11,18 @@ use lb_common::{
 #[inline(always)]
 pub(super) fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
     let start = hash(source(service, request));
-    let chosen = looked_up(tables, service, start).ok()?;
-    if chosen.is_some() || service.scheduler_flags & flags::FALLBACK == 0 {
-        return chosen;
+    let chosen = looked_up(tables, service, start);
+    if chosen != BUSY || service.scheduler_flags & flags::FALLBACK == 0 {
+        return usable(chosen);
     }
     // The step is the bucket itself, so every client of a bucket falls back by the same way.
-    let mut found = None;
+    let mut found = BUSY;
     tables.each(HASH_BUCKETS, |step| {
         let slot = (start + start + step) % HASH_BUCKETS;
-        match looked_up(tables, service, slot) {
-            Ok(None) => true,
-            Ok(position) => {
-                found = position;
-                false
-            }
-            Err(_) => false,
-        }
+        found = looked_up(tables, service, slot);
+        found == BUSY
     });
-    found
+    usable(found)
 }
 
 /// What is hashed of a packet, host order.
