@@ -120,11 +120,7 @@ impl Status {
             memory_bytes: pins::memory(&directory)?,
             programs: programs
                 .into_iter()
-                .map(|(mode, info)| Program {
-                    mode,
-                    id: info.id(),
-                    tag: format!("{:016x}", info.tag()),
-                })
+                .map(|(mode, info)| Program { mode, id: info.id(), tag: format!("{:016x}", info.tag()) })
                 .collect(),
             trace,
             interfaces: interfaces.iter().map(row).chain(lost).collect(),

@@ -1,5 +1,7 @@
 //! `lb-ctl trace`: prints what the packet path decides.
 
+mod line;
+
 use crate::{
     cli::Usage,
     lock::Lock,
@@ -108,7 +110,8 @@ fn put_back() -> Result<()> {
 async fn print(instances: Vec<Instance>) -> Result<()> {
     let mut readers = JoinSet::new();
     for mut instance in instances {
-        let logger = EbpfLogger::init_with_logger(&mut instance.ebpf, Printer)
+        let printer = Printer { names: line::names(&interface::all()?) };
+        let logger = EbpfLogger::init_with_logger(&mut instance.ebpf, printer)
             .context("cannot read what the program traces")?;
         // SAFETY: the logger owns the file descriptor that it gives, and gives no other.
         let mut logger = unsafe { AsyncFd::register(logger)? };
@@ -130,9 +133,11 @@ async fn print(instances: Vec<Instance>) -> Result<()> {
     }
 }
 
-/// Prints the line that the program wrote, and nothing around it.
+/// Prints what the program wrote in words, and nothing around it.
 #[derive(Debug)]
-struct Printer;
+struct Printer {
+    names: line::Names,
+}
 
 impl Log for Printer {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
@@ -141,7 +146,7 @@ impl Log for Printer {
 
     fn log(&self, record: &Record<'_>) {
         // The next flush reports an error.
-        let _ = writeln!(io::stdout(), "{}", record.args());
+        let _ = writeln!(io::stdout(), "{}", line::in_words(&record.args().to_string(), &self.names));
     }
 
     fn flush(&self) {}

@@ -2,7 +2,7 @@
 
 use crate::{
     lock::Lock,
-    program::{attachment, object, pins::Pins, sysctl},
+    program::{attachment, object, pins::Pins},
 };
 use anyhow::{Context as _, Result};
 use std::fs;
@@ -34,8 +34,12 @@ impl Args {
                 return Err(error);
             }
         }
-        sysctl::restore(pins.cookie)?;
         pins.forget();
+        object::forget_log();
+        // Left by a trace that was killed. One that runs removes it itself.
+        if let Ok(trace) = Lock::take_trace(pins.cookie)? {
+            trace.remove()?;
+        }
         lock.remove()
     }
 }

@@ -1,7 +1,6 @@
 //! The BPF object in this executable, and loading it.
 
 use super::Mode;
-use crate::lock::RUN;
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
@@ -18,6 +17,9 @@ use std::{
 
 /// What `build.rs` built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
+
+/// Why the kernel refused a program the last time.
+const VERIFIER_LOG: &str = "/run/lb-ctl/verifier.log";
 
 /// `enum xdp_action` (`linux/bpf.h`).
 const XDP_PASS: u32 = 2;
@@ -190,21 +192,25 @@ pub fn pinned_maps(pins: &Path) -> Result<Vec<(String, PathBuf)>> {
 
 /// One line for an error; what the verifier says goes to a file.
 fn explain(error: anyhow::Error) -> anyhow::Error {
+    /// Statistics that follow the reason.
+    const NOISE: [&str; 3] = ["processed", "stack depth", "verification time"];
+
     let Some(ProgramError::LoadError { io_error, verifier_log }) = error.downcast_ref() else {
         return error.context("cannot load the program");
     };
-    let path = Path::new(RUN).join("verifier.log");
     let log = verifier_log.to_string();
-    let last = log
-        .lines()
-        .rfind(|line| {
-            !["processed", "stack depth", "verification time"].iter().any(|noise| line.starts_with(noise))
-        })
-        .unwrap_or_default();
-    match fs::write(&path, &log) {
+    let reason =
+        log.lines().rfind(|line| !NOISE.iter().any(|noise| line.starts_with(noise))).unwrap_or_default();
+    match fs::write(VERIFIER_LOG, &log) {
         Ok(()) => {
-            anyhow!("this kernel refuses the program: {io_error}: {last} (all of it in {})", path.display())
+            anyhow!("this kernel refuses the program: {io_error}: {reason} (all of it in {VERIFIER_LOG})")
         }
-        Err(_) => anyhow!("this kernel refuses the program: {io_error}: {last}"),
+        Err(_) => anyhow!("this kernel refuses the program: {io_error}: {reason}"),
     }
+}
+
+/// Removes what a verifier has said.
+pub fn forget_log() {
+    // Mostly there is none.
+    let _ = fs::remove_file(VERIFIER_LOG);
 }

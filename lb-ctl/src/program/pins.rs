@@ -68,6 +68,8 @@ impl Pins {
         let directory = self.directory();
         if directory.is_dir() {
             Ok(directory)
+        } else if self.unfinished().is_dir() {
+            bail!("a load or unload in this network namespace is under way or was interrupted: lb-ctl unload")
         } else {
             bail!("not loaded in this network namespace: lb-ctl load IFACE…")
         }
@@ -96,6 +98,7 @@ fn file_system() -> Result<PathBuf> {
     }
 }
 
+#[expect(clippy::unnecessary_cast, reason = "the type of f_type depends on the C library")]
 fn is_bpf(path: &Path) -> bool {
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
     let mut about = MaybeUninit::<libc::statfs>::uninit();

@@ -1,0 +1,112 @@
+//! `lb-ctl` killed at every step of a change leaves the old state, the new one, or something that
+//! is recognised and cleaned. Needs root and strace.
+
+mod namespace;
+
+use namespace::{LB_CTL, Namespace};
+use std::os::unix::process::ExitStatusExt as _;
+
+/// The system calls whose effects outlive the process.
+const STEPS: [&str; 8] = ["bpf", "mkdir", "rename", "unlink", "rmdir", "write", "openat", "sendto"];
+
+/// Runs `lb-ctl` and kills it at the `nth` call of a kind. Whether it got so far.
+fn killed_at(namespace: &Namespace, call: &str, nth: u32, arguments: &str) -> bool {
+    let inject = format!("--inject={call}:signal=KILL:when={nth}");
+    let mut all = vec!["-f", "-qq", "-o", "/dev/null", &inject, LB_CTL];
+    all.extend(arguments.split_whitespace());
+    let output = namespace.command("strace", &all).output().expect("strace is needed");
+    let killed = output.status.signal() == Some(9) || output.status.code() == Some(137);
+    assert!(killed || output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    killed
+}
+
+/// Kills a command at each of its steps in turn; `prepare` before each, `check` after.
+fn at_every_step(
+    namespace: &Namespace,
+    arguments: &str,
+    mut prepare: impl FnMut(&Namespace),
+    mut check: impl FnMut(&Namespace, &str),
+) -> u32 {
+    let mut steps = 0;
+    for call in STEPS {
+        for nth in 1.. {
+            prepare(namespace);
+            let killed = killed_at(namespace, call, nth, arguments);
+            check(namespace, &format!("{arguments}, killed at {call} {nth}"));
+            if !killed {
+                break;
+            }
+            steps += 1;
+        }
+    }
+    steps
+}
+
+#[test]
+fn a_killed_load_is_complete_or_cleaned_by_the_next_command() {
+    let namespace = Namespace::new();
+    let mut complete = 0;
+    let steps = at_every_step(
+        &namespace,
+        "load lan0 lan1 --max-connections 100",
+        |_| {},
+        |namespace, step| {
+            let status = namespace.lb_ctl("status");
+            if status.status.success() {
+                complete += 1;
+                assert_eq!(namespace.attached(), 2, "{step}");
+            } else {
+                // The links are pinned in the last steps; till then nothing stays attached.
+                let attached = namespace.attached();
+                assert!(attached == 0 || !namespace.pinned().is_empty(), "{step}: {attached} attached");
+            }
+            // Half of the times a load comes next, half of the times an unload.
+            if step.ends_with(['0', '2', '4', '6', '8']) && !status.status.success() {
+                namespace.ok("load lan0 lan1 --max-connections 100");
+                assert_eq!(namespace.attached(), 2, "{step}");
+            }
+            let _ = namespace.lb_ctl("unload");
+            namespace.assert_clean();
+        },
+    );
+    println!("{steps} steps, {complete} complete");
+    assert!(steps > 50);
+}
+
+#[test]
+fn a_killed_unload_is_ended_by_the_next() {
+    let namespace = Namespace::new();
+    at_every_step(
+        &namespace,
+        "unload",
+        |namespace| {
+            namespace.ok("load lan0 lan1 --max-connections 100");
+        },
+        |namespace, step| {
+            if namespace.lb_ctl("status").status.success() {
+                assert_eq!(namespace.attached(), 2, "{step}");
+            }
+            let _ = namespace.lb_ctl("unload");
+            namespace.assert_clean();
+        },
+    );
+}
+
+#[test]
+fn a_killed_upgrade_keeps_the_balancer_whole() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan0 lan1 --max-connections 100");
+    at_every_step(
+        &namespace,
+        "upgrade",
+        |_| {},
+        |namespace, step| {
+            assert_eq!(namespace.attached(), 2, "{step}");
+            let status = namespace.status();
+            assert_eq!(status["programs"].as_array().unwrap().len(), 1, "{step}");
+        },
+    );
+    namespace.ok("upgrade");
+    namespace.ok("unload");
+    namespace.assert_clean();
+}

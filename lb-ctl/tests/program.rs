@@ -1,0 +1,228 @@
+//! Loading, looking at, replacing and unloading the program, in network namespaces. Needs root.
+
+mod namespace;
+
+use namespace::{LB_CTL, Namespace, kill, until};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+    thread::sleep,
+    time::Duration,
+};
+
+#[test]
+fn a_load_stays_until_unload_leaves_nothing() {
+    let namespace = Namespace::new();
+    let printed = namespace.ok("load lan0 lan1");
+    assert!(printed.contains("lan0: attached (native)"), "{printed}");
+    assert_eq!(namespace.attached(), 2);
+    assert_eq!(namespace.accept_local(), "1");
+
+    let status = namespace.status();
+    assert_eq!(status["max_connections"], 1 << 20);
+    assert_eq!(status["trace"], "off");
+    assert!(status["memory_bytes"].as_u64().unwrap() > 100 << 20);
+    let lan0 = status["interfaces"].as_array().unwrap().iter().find(|row| row["name"] == "lan0").unwrap();
+    assert_eq!((lan0["mode"].as_str(), lan0["sends"].as_str()), (Some("native"), Some("kernel")));
+
+    namespace.ok("unload");
+    namespace.assert_clean();
+}
+
+#[test]
+fn a_veth_is_sent_to_by_xdp_once_its_far_end_has_gro() {
+    let namespace = Namespace::new();
+    let gro = ["netns", "exec", &namespace.far, "ethtool", "-K", "far1", "gro", "on"];
+    namespace::run("ip", &gro);
+    namespace.ok("load lan0 --max-connections 1000");
+    let status = namespace.status();
+    let sends =
+        |name| status["interfaces"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
+    assert_eq!(sends("lan0")["sends"], "kernel");
+    let expected = if tells_features() { "xdp" } else { "kernel" };
+    assert_eq!(sends("lan1")["sends"], expected, "{status}");
+}
+
+/// Linux 6.3 and later tell what an interface can do.
+fn tells_features() -> bool {
+    let release = namespace::run("uname", &["-r"]);
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 3)
+}
+
+#[test]
+fn a_driver_without_native_xdp_gets_a_generic_program() {
+    let namespace = Namespace::new();
+    let error = namespace.fails(1, "load lan0 bridge0 --mode native --max-connections 1000");
+    assert_eq!(error, "lb-ctl: the driver of bridge0 takes no native XDP program: --mode auto\n");
+    namespace.assert_clean();
+
+    let printed = namespace.ok("load lan0 bridge0 --max-connections 1000");
+    assert!(printed.contains("lan0: attached (native)"), "{printed}");
+    assert!(printed.contains("bridge0: attached (generic): its driver takes no program"), "{printed}");
+    assert_eq!(namespace.status()["programs"].as_array().unwrap().len(), 2);
+    namespace.ok("upgrade");
+    namespace.ok("unload");
+    namespace.assert_clean();
+
+    namespace.ok("load lan0 --mode generic --max-connections 1000");
+    assert_eq!(namespace.status()["programs"][0]["mode"], "generic");
+    namespace.ok("unload");
+    namespace.assert_clean();
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
+    let namespace = Namespace::new();
+    for command in ["unload", "status", "upgrade", "counters", "trace"] {
+        let error = namespace.fails(1, command);
+        assert_eq!(error, "lb-ctl: not loaded in this network namespace: lb-ctl load IFACE…\n", "{command}");
+    }
+    let error = namespace.fails(1, "load lan7");
+    assert_eq!(
+        error,
+        "lb-ctl: no interface lan7 in this network namespace: it has lo, lan0, lan1, bridge0\n"
+    );
+    let error = namespace.fails(2, "load lan0 --max-connections 3");
+    assert!(error.contains("3 is not in 16..=134217728"), "{error}");
+    namespace.fails(2, "load");
+    namespace.fails(2, "load lan0 --mode fast");
+    namespace.assert_clean();
+
+    let elsewhere = namespace.command(LB_CTL, &["status"]).env("LB_BPFFS", "/tmp").output().unwrap();
+    let error = String::from_utf8(elsewhere.stderr).unwrap();
+    assert_eq!(error, "lb-ctl: LB_BPFFS=/tmp is no BPF file system: mount -t bpf bpf /tmp\n");
+
+    namespace.ok("load lan0 --max-connections 1000");
+    let error = namespace.fails(1, "load lan1");
+    assert!(error.contains("already loaded") && error.contains("lb-ctl upgrade"), "{error}");
+    assert_eq!(namespace.attached(), 1);
+    let error = namespace.fails(2, "trace --service web");
+    assert!(error.contains("web is no service"), "{error}");
+
+    let nobody = namespace.command("setpriv", &["--reuid=65534", LB_CTL, "status"]).output().unwrap();
+    assert_eq!(nobody.status.code(), Some(1));
+}
+
+#[test]
+fn another_xdp_program_is_left_alone() {
+    let namespace = Namespace::new();
+    let other = Namespace::new();
+    namespace.ok("load lan0 --max-connections 1000");
+    // Through another file system, the first load is a stranger.
+    let output = namespace.command(LB_CTL, &["load", "lan0"]).env("LB_BPFFS", &other.pins).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("lan0 already carries another XDP program (id "), "{error}");
+    assert!(error.contains("ip link set dev lan0 xdp off"), "{error}");
+    assert_eq!(namespace.attached(), 1);
+}
+
+#[test]
+fn loads_in_two_namespaces_are_independent() {
+    let (one, two) = (Namespace::new(), Namespace::new());
+    // On one file system, as on a real machine.
+    let of_two = |arguments: &[&str]| {
+        let output = two.command(LB_CTL, arguments).env("LB_BPFFS", &one.pins).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    one.ok("load lan0 --max-connections 1000");
+    of_two(&["load", "lan0", "--max-connections", "2000"]);
+    assert_eq!(one.pinned().len(), 2);
+    assert_eq!(one.status()["max_connections"], 1000);
+    of_two(&["unload"]);
+    assert_eq!((one.attached(), two.attached()), (1, 0));
+    one.ok("unload");
+    one.assert_clean();
+}
+
+#[test]
+fn of_two_loads_at_once_one_waits_and_sees_the_other() {
+    let namespace = Namespace::new();
+    let start = || {
+        let mut command = namespace.command(LB_CTL, &["load", "lan0", "--max-connections", "1000"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let ended = [start(), start(), start()].map(|child| child.wait_with_output().unwrap());
+    let won = ended.iter().filter(|output| output.status.success()).count();
+    let refused =
+        ended.iter().filter(|output| String::from_utf8_lossy(&output.stderr).contains("already loaded"));
+    assert_eq!((won, refused.count()), (1, 2));
+}
+
+#[test]
+fn upgrades_lose_no_packet_and_keep_the_counters() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan0 --max-connections 1000");
+    let before = namespace.status()["programs"][0]["id"].as_u64().unwrap();
+    let flood = namespace.flood(200);
+    for _ in 0..5 {
+        namespace.ok("upgrade");
+    }
+    let flood = flood.wait_with_output().unwrap();
+    let flood = String::from_utf8(flood.stdout).unwrap();
+    assert!(flood.contains("200 packets transmitted, 200 received"), "{flood}");
+    assert!(namespace.status()["programs"][0]["id"].as_u64().unwrap() > before);
+
+    let counters: serde_json::Value = serde_json::from_str(&namespace.ok("counters --json")).unwrap();
+    let packets: u64 = counters.as_array().unwrap().iter().map(|row| row["packets"].as_u64().unwrap()).sum();
+    assert!(packets >= 200, "{counters}");
+}
+
+#[test]
+fn a_trace_prints_decisions_and_puts_the_program_back() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan0 --max-connections 1000");
+    let before = namespace.attached_id();
+
+    let mut trace = namespace.command(LB_CTL, &["trace"]).stdout(Stdio::piped()).spawn().unwrap();
+    until("the traced program", || namespace.status()["trace"] == "on");
+    let error = namespace.fails(1, "trace");
+    assert!(error.contains("is running already"), "{error}");
+    namespace.flood(3).wait().unwrap();
+    let mut line = String::new();
+    BufReader::new(trace.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(!line.is_empty());
+    kill("-INT", trace.id());
+    assert!(trace.wait().unwrap().success());
+    assert_eq!(namespace.status()["trace"], "off");
+    assert_eq!(namespace.attached_id(), before);
+
+    let mut killed = namespace.command(LB_CTL, &["trace"]).stdout(Stdio::null()).spawn().unwrap();
+    until("the traced program", || namespace.status()["trace"] == "on");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(namespace.status()["trace"], "abandoned");
+    namespace.ok("upgrade");
+    assert_eq!(namespace.status()["trace"], "off");
+}
+
+#[test]
+fn a_lost_interface_is_reported() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan1 --max-connections 1000");
+    namespace::run("ip", &["-n", &namespace.name, "link", "del", "lan1"]);
+    let status = namespace.ok("status");
+    assert!(status.contains("is gone: lb-ctl unload, then load"), "{status}");
+    let error = namespace.fails(1, "upgrade");
+    assert!(error.contains("no interface is left"), "{error}");
+    namespace.ok("unload");
+    namespace.assert_clean();
+}
+
+#[test]
+fn nothing_runs_after_a_load() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan0 --max-connections 1000");
+    sleep(Duration::from_millis(100));
+    let inside = namespace::run("ip", &["netns", "pids", &namespace.name]);
+    assert_eq!(inside.trim(), "");
+}
+
+impl Namespace {
+    /// The id of the program on `lan0`.
+    fn attached_id(&self) -> String {
+        let link = namespace::run("ip", &["-n", &self.name, "link", "show", "lan0"]);
+        let at = link.find("prog/xdp id ").expect("a program");
+        link[at..].split_whitespace().nth(2).unwrap().to_owned()
+    }
+}
