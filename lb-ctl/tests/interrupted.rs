@@ -6,8 +6,18 @@ mod namespace;
 use namespace::{LB_CTL, Namespace};
 use std::os::unix::process::ExitStatusExt as _;
 
-/// The system calls whose effects outlive the process.
-const STEPS: [&str; 8] = ["bpf", "mkdir", "rename", "unlink", "rmdir", "write", "openat", "sendto"];
+/// The system calls whose effects outlive the process, as strace takes them: `?` for those that not
+/// every architecture has.
+const STEPS: [&str; 8] = [
+    "bpf",
+    "?mkdir,?mkdirat",
+    "?rename,?renameat,?renameat2",
+    "?unlink,?unlinkat",
+    "?rmdir",
+    "write",
+    "openat",
+    "sendto",
+];
 
 /// Runs `lb-ctl` and kills it at the `nth` call of a kind. Whether it got so far.
 fn killed_at(namespace: &Namespace, call: &str, nth: u32, arguments: &str) -> bool {

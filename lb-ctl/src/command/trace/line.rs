@@ -1,0 +1,72 @@
+//! A line of the trace: from the program's numbers to words.
+
+use crate::program::interface::Interface;
+use lb_common::{protocol, reason::Reason};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+/// Names of interfaces by number.
+pub type Names = HashMap<u32, String>;
+
+/// The names of all interfaces.
+pub fn names(interfaces: &[Interface]) -> Names {
+    interfaces.iter().map(|interface| (interface.index, interface.name.clone())).collect()
+}
+
+/// In words what the program wrote as numbers: protocol, source, port, destination, port, reason
+/// and egress interface, with spaces between. What it wrote otherwise stays as it is.
+pub fn in_words(numbers: &str, names: &Names) -> String {
+    read(numbers, names).unwrap_or_else(|| numbers.to_owned())
+}
+
+fn read(numbers: &str, names: &Names) -> Option<String> {
+    let fields: Vec<_> = numbers.split(' ').collect();
+    let [number, source, source_port, destination, destination_port, reason, interface] = fields[..] else {
+        return None;
+    };
+    let protocol = match number.parse().ok()? {
+        protocol::TCP => "TCP",
+        protocol::UDP => "UDP",
+        protocol::SCTP => "SCTP",
+        protocol::ICMP => "ICMP",
+        protocol::ICMPV6 => "ICMPv6",
+        _ => number,
+    };
+    let from = end(source, source_port)?;
+    let to = end(destination, destination_port)?;
+    let words = Reason::ALL.get(reason.parse::<usize>().ok()?)?.words();
+    let via = match interface.parse().ok()? {
+        0 => String::new(),
+        index => format!(" ({})", names.get(&index).map_or(interface, String::as_str)),
+    };
+    Some(format!("{protocol} {from} > {to}: {words}{via}"))
+}
+
+/// An address with its port, where there is one.
+fn end(address: &str, port: &str) -> Option<String> {
+    let address: IpAddr = address.parse::<Ipv6Addr>().ok()?.to_canonical();
+    match port.parse().ok()? {
+        0 => Some(address.to_string()),
+        port => Some(SocketAddr::new(address, port).to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_words() {
+        let names = Names::from([(3, "eth1".to_owned())]);
+        let line = |numbers: &str| in_words(numbers, &names);
+        let redirected = Reason::Redirected as u8;
+        assert_eq!(
+            line(&format!("6 ::ffff:192.168.2.10 40000 ::ffff:192.168.2.200 80 {redirected} 3")),
+            "TCP 192.168.2.10:40000 > 192.168.2.200:80: forwarded to another interface (eth1)"
+        );
+        assert_eq!(line("58 fd00::1 0 fd00::2 0 0 0"), "ICMPv6 fd00::1 > fd00::2: not IP: left to the host");
+        assert_eq!(line("something else"), "something else");
+    }
+}
