@@ -210,6 +210,24 @@ fn a_lost_interface_is_reported() {
 }
 
 #[test]
+fn a_load_outlives_its_namespace_until_unload_gone() {
+    let (ended, other) = (Namespace::new(), Namespace::new());
+    ended.ok("load lan0 --max-connections 1000");
+    let gone = || {
+        let output =
+            other.command(LB_CTL, &["unload", "--gone"]).env("LB_BPFFS", &ended.pins).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(gone(), "");
+    assert_eq!(ended.attached(), 1);
+
+    namespace::run("ip", &["netns", "del", &ended.name]);
+    until("the end of the namespace", || gone().starts_with("removed the load of network namespace "));
+    assert!(ended.pinned().is_empty(), "{:?}", ended.pinned());
+}
+
+#[test]
 fn nothing_runs_after_a_load() {
     let namespace = Namespace::new();
     namespace.ok("load lan0 --max-connections 1000");

@@ -110,6 +110,40 @@ pub fn restore(pins: &Path, attachments: &[Attachment]) -> Result<()> {
     Ok(())
 }
 
+/// Whether every interface that a directory's links were made for is gone, in whatever namespace.
+pub fn all_gone(pins: &Path) -> Result<bool> {
+    let mut links = 0;
+    for entry in fs::read_dir(pins).with_context(|| format!("cannot read {}", pins.display()))? {
+        let path = entry?.path();
+        if path.file_name().and_then(|name| index_of(name.to_str()?)).is_none() {
+            continue;
+        }
+        links += 1;
+        if interface_of(&PinnedLink::from_pin(&path)?.into())? != Some(0) {
+            return Ok(false);
+        }
+    }
+    Ok(links > 0)
+}
+
+/// The interface of an open link, in whatever namespace; 0 when it is gone.
+///
+/// Only the kernel's notes about an open file tell, and aya keeps the number of the file to itself.
+fn interface_of(link: &FdLink) -> Result<Option<u32>> {
+    let id = link.info()?.id();
+    for entry in fs::read_dir("/proc/self/fdinfo")? {
+        // The directory's own file is closed by the time it is read.
+        let Ok(about) = fs::read_to_string(entry?.path()) else { continue };
+        let field = |name: &str| -> Option<u32> {
+            about.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        if field("link_id:") == Some(id) {
+            return Ok(field("ifindex:"));
+        }
+    }
+    Ok(None)
+}
+
 /// Removes every link of a directory, which detaches the program.
 pub fn detach(pins: &Path) -> Result<()> {
     for entry in fs::read_dir(pins).with_context(|| format!("cannot read {}", pins.display()))? {

@@ -57,6 +57,23 @@ impl Pins {
         Ok(left || restored)
     }
 
+    /// The loads of every network namespace, finished or not.
+    pub fn of_all(&self) -> Result<Vec<Self>> {
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(|| format!("cannot read {}", self.root.display()))?,
+        };
+        let mut cookies = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let cookie = name.to_str().map(|name| name.strip_suffix("-new").unwrap_or(name));
+            cookies.extend(cookie.and_then(|cookie| cookie.parse::<u64>().ok()));
+        }
+        cookies.sort_unstable();
+        cookies.dedup();
+        Ok(cookies.into_iter().map(|cookie| Self { cookie, root: self.root.clone() }).collect())
+    }
+
     /// Removes the directory of all loads when this was the last one.
     pub fn forget(&self) {
         // Others may have loads of their own there.

@@ -55,6 +55,14 @@ pub fn restore(cookie: u64) -> Result<bool> {
     Ok(true)
 }
 
+/// Gives up what [`accept_local`] changed, in a namespace that is not this one.
+pub fn forget(cookie: u64) -> Result<()> {
+    match fs::remove_file(record_path(cookie)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context("cannot remove a record"),
+        _ => Ok(()),
+    }
+}
+
 /// What else stands in the way of forwarding, each with the command that helps.
 pub fn warnings(interfaces: &[String]) -> Vec<String> {
     let mut warnings = Vec::new();
