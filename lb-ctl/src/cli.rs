@@ -5,9 +5,16 @@ use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use std::{error::Error, fmt};
 
+const EXAMPLE: &str = "\
+Example:
+  lb-ctl load eth0 eth1
+  lb-ctl service add -t 192.168.2.200:80 -s wlc
+  lb-ctl backend add -t 192.168.2.200:80 -r 192.168.33.111:80 -m
+  lb-ctl list";
+
 /// A layer-4 load balancer: IPVS's behaviour and commands, at XDP speed.
 #[derive(Debug, Parser)]
-#[command(name = "lb-ctl", version, arg_required_else_help = true)]
+#[command(name = "lb-ctl", version, arg_required_else_help = true, after_help = EXAMPLE)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +35,7 @@ enum Command {
     Counters(command::counters::Args),
     Trace(command::trace::Args),
     Completions(command::completions::Args),
+    Man(command::man::Args),
 }
 
 impl Cli {
@@ -47,6 +55,7 @@ impl Cli {
             Command::Counters(args) => args.run(),
             Command::Trace(args) => args.run(),
             Command::Completions(args) => args.run(),
+            Command::Man(args) => args.run(),
         }
     }
 }

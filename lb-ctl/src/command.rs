@@ -6,6 +6,7 @@ pub mod completions;
 pub mod counters;
 pub mod list;
 pub mod load;
+pub mod man;
 pub mod service;
 pub mod set;
 pub mod status;
