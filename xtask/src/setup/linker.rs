@@ -34,20 +34,27 @@ pub fn ensure(distribution: Distribution, toolchain: &Toolchain) -> Result<()> {
     cargo
         .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force", "--no-default-features"])
         .arg(format!("--features=llvm-{llvm}"))
-        // Ours is the project's, and cargo refuses to mix.
+        // That one is this project's.
         .env_remove("CARGO_TARGET_DIR");
     if prefix.exists() {
         cargo.env("LLVM_PREFIX", &prefix);
-    } else if !distribution.has_apt() {
+    } else {
+        let remedy = llvm_command(distribution).map_or_else(String::new, |command| format!(": {command}"));
         ensure!(
             which::which("llvm-config").is_ok(),
-            "missing: LLVM {llvm} with its headers; install it ({}), then: {cargo:?}",
-            typed_as_root(
-                distribution.install_command().map_or("llvm", |_| "the package is llvm-devel or llvm")
-            ),
+            "missing: LLVM {llvm} with its headers; install it{remedy}"
         );
     }
     progress::watched("building bpf-linker (a minute or two, once)", &mut cargo, sign)
+}
+
+fn llvm_command(distribution: Distribution) -> Option<String> {
+    let package = match distribution {
+        Distribution::Pacman => "llvm",
+        Distribution::Dnf | Distribution::Zypper => "llvm-devel",
+        Distribution::Bookworm | Distribution::Apt | Distribution::Unknown => return None,
+    };
+    Some(typed_as_root(&format!("{} {package}", distribution.install_command()?)))
 }
 
 /// Where `cargo install` puts it.
