@@ -1,7 +1,10 @@
 //! A line of the trace: from the program's numbers to words.
 
 use crate::program::interface::Interface;
-use lb_common::{protocol, reason::Reason};
+use lb_common::{
+    protocol,
+    reason::{Reason, Verdict},
+};
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -15,15 +18,16 @@ pub fn names(interfaces: &[Interface]) -> Names {
     interfaces.iter().map(|interface| (interface.index, interface.name.clone())).collect()
 }
 
-/// In words what the program wrote as numbers: protocol, source, port, destination, port, reason
-/// and egress interface, with spaces between. What it wrote otherwise stays as it is.
+/// In words what the program wrote as numbers, with spaces between: protocol, source, port,
+/// destination, port, reason, and for what is forwarded the interface. What it wrote otherwise
+/// stays as it is.
 pub fn in_words(numbers: &str, names: &Names) -> String {
     read(numbers, names).unwrap_or_else(|| numbers.to_owned())
 }
 
 fn read(numbers: &str, names: &Names) -> Option<String> {
     let fields: Vec<_> = numbers.split(' ').collect();
-    let [number, source, source_port, destination, destination_port, reason, interface] = fields[..] else {
+    let [number, source, source_port, destination, destination_port, reason, detail] = fields[..] else {
         return None;
     };
     let protocol = match number.parse().ok()? {
@@ -36,11 +40,14 @@ fn read(numbers: &str, names: &Names) -> Option<String> {
     };
     let from = end(source, source_port)?;
     let to = end(destination, destination_port)?;
-    let words = Reason::ALL.get(reason.parse::<usize>().ok()?)?.words();
-    let via = match interface.parse().ok()? {
-        0 => String::new(),
-        index => format!(" ({})", names.get(&index).map_or(interface, String::as_str)),
+    let reason = Reason::ALL.get(reason.parse::<usize>().ok()?)?;
+    let via = match (reason.verdict(), detail.parse().ok()?) {
+        (Verdict::Forward, index) if index != 0 => {
+            format!(" ({})", names.get(&index).map_or(detail, String::as_str))
+        }
+        _ => String::new(),
     };
+    let words = reason.words();
     Some(format!("{protocol} {from} > {to}: {words}{via}"))
 }
 
@@ -66,7 +73,10 @@ mod tests {
             line(&format!("6 ::ffff:192.168.2.10 40000 ::ffff:192.168.2.200 80 {redirected} 3")),
             "TCP 192.168.2.10:40000 > 192.168.2.200:80: forwarded to another interface (eth1)"
         );
-        assert_eq!(line("58 fd00::1 0 fd00::2 0 0 0"), "ICMPv6 fd00::1 > fd00::2: not IP: left to the host");
+        assert_eq!(
+            line("58 fd00::1 0 fd00::2 0 0 1500"),
+            "ICMPv6 fd00::1 > fd00::2: not IP: left to the host"
+        );
         assert_eq!(line("something else"), "something else");
     }
 }
