@@ -5,7 +5,7 @@ macro_rules! reasons {
     ($($name:ident $verdict:ident $words:literal,)*) => {
         /// Why a packet went where it went.
         #[repr(u8)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Contiguous)]
         pub enum Reason {
             $(#[doc = $words] $name,)*
         }
@@ -16,8 +16,8 @@ macro_rules! reasons {
 
             /// The reason of a number.
             #[inline(always)]
-            pub const fn from_number(number: u32) -> Option<Self> {
-                if (number as usize) < Self::ALL.len() { Some(Self::ALL[number as usize]) } else { None }
+            pub fn from_number(number: u32) -> Option<Self> {
+                if number < Self::ALL.len() as u32 { <Self as bytemuck::Contiguous>::from_integer(number as u8) } else { None }
             }
 
             /// The reason in words.
@@ -82,6 +82,7 @@ reasons! {
     BackendRemoved Drop "the connection's backend has been removed",
     TableFull Drop "the connection table is full",
     TtlExpired Drop "TTL ended here",
+    IcmpTtlExpired Drop "TTL of an ICMP error ended here",
     TooBig Drop "larger than the MTU to the backend",
     AnswerLimited Drop "an ICMP answer was due but the limit per second was reached",
     RewriteFailed Drop "the packet ended before a field that had to be rewritten",

@@ -28,6 +28,17 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// The answer that a reason calls for.
+    #[inline(always)]
+    pub const fn to(reason: Reason) -> Option<Self> {
+        match reason {
+            Reason::NoBackend => Some(Self::Unreachable),
+            Reason::TtlExpired => Some(Self::TimeExceeded),
+            Reason::TooBig => Some(Self::TooBig),
+            _ => None,
+        }
+    }
+
     /// The answer of a number.
     #[inline(always)]
     pub const fn from_number(number: u32) -> Self {
@@ -72,7 +83,7 @@ pub fn send<F: Frame, T: Tables>(
     tables: &T,
     packet: &Packet,
     answer: Answer,
-    mtu: u16,
+    mtu: u32,
 ) -> Outcome {
     // RFC 1122 §3.2.2: never about a later fragment.
     if packet.is_later_fragment() {
@@ -93,7 +104,7 @@ fn build<F: Frame, T: Tables>(
     tables: &T,
     packet: &Packet,
     answer: Answer,
-    mtu: u16,
+    mtu: u32,
 ) -> Result<Outcome, Reason> {
     let added = icmp::LENGTH + if packet.is_ipv4() { ipv4::LENGTH } else { ipv6::LENGTH };
     let longest = if packet.is_ipv4() { LONGEST[0] } else { LONGEST[1] };
@@ -124,7 +135,7 @@ fn build<F: Frame, T: Tables>(
         frame.store(ethernet::LENGTH + ethernet::TAG_LENGTH, tags[1])?;
     }
     let (kind, code) = answer.kind(packet.is_ipv4());
-    let header = Icmp { kind, code, checksum: 0, detail: (mtu as u32).to_be() };
+    let header = Icmp { kind, code, checksum: 0, detail: mtu.to_be() };
     if packet.is_ipv4() {
         write_ipv4(frame, packet, header, length)?;
     } else {
@@ -134,7 +145,7 @@ fn build<F: Frame, T: Tables>(
     Ok(match (sent, transmit) {
         (false, _) => Outcome::of(Reason::AnsweredKernel),
         (true, true) => Outcome::of(reason),
-        (true, false) => Outcome { reason, interface },
+        (true, false) => Outcome { reason, detail: interface },
     })
 }
 

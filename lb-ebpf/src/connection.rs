@@ -9,7 +9,7 @@ use crate::{
     wire::tcp::flags::SYN,
 };
 use lb_common::{
-    backend::{ACTIVE, Backend, INACTIVE, Member},
+    backend::{ACTIVE, Backend, INACTIVE, Member, state::AVAILABLE},
     bucket::Direction,
     connection::{Connection, NextHop, flags, next_use, state, with_state},
     protocol,
@@ -17,16 +17,50 @@ use lb_common::{
     time::remaining,
 };
 
+/// A packet's connection, found and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tracked {
+    /// The connection's slot.
+    pub slot: u32,
+    /// Which of its packets this is.
+    pub direction: Direction,
+}
+
+/// Finds a packet's connection, counts the packet, and moves the connection on.
+/// [`Reason::MidStream`] when there is none that the packet belongs to.
+#[inline(always)]
+pub fn track<T: Tables>(tables: &T, packet: &Packet, now: u32) -> Result<Tracked, Reason> {
+    let settings = tables.settings().ok_or(Reason::NoServices)?;
+    let hash = index::hash(&packet.flow, settings);
+    let mut found = index::find(tables, &packet.flow, hash).ok_or(Reason::MidStream)?;
+    if found.is_expired(now) || found.is_renewed_by(packet) {
+        end(tables, found.slot, found.word);
+        return Err(Reason::MidStream);
+    }
+    let forward = found.direction == Direction::Forward;
+    let backend = found.connection.backend_index;
+    if tables.backend(backend).is_some_and(|backend| backend.state == AVAILABLE) {
+        if let Some(traffic) = tables.traffic(backend) {
+            traffic.count(forward, packet.length() as u64);
+        }
+    } else if forward {
+        // As IPVS does: silently, and without restarting the timer. Replies still get through.
+        return Err(Reason::BackendRemoved);
+    }
+    found.advance(tables, packet, settings, now);
+    Ok(Tracked { slot: found.slot, direction: found.direction })
+}
+
 impl Found<'_> {
     /// Whether its time is over, though the sweep has not come by yet.
     #[inline(always)]
-    pub fn is_expired(&self, now: u32) -> bool {
+    fn is_expired(&self, now: u32) -> bool {
         remaining(self.connection.expires, now) <= 0
     }
 
     /// Whether a client's SYN starts a new connection in this one's place (`conn_reuse_mode` 1).
     #[inline(always)]
-    pub fn is_renewed_by(&self, packet: &Packet) -> bool {
+    fn is_renewed_by(&self, packet: &Packet) -> bool {
         let current = self.word as u8;
         packet.tcp_flags & SYN != 0
             && self.direction == Direction::Forward
@@ -36,7 +70,7 @@ impl Found<'_> {
 
     /// Moves the connection to the state after `packet` and restarts its timer.
     #[inline(always)]
-    pub fn advance<T: Tables>(&mut self, tables: &T, packet: &Packet, settings: &Settings, now: u32) {
+    fn advance<T: Tables>(&mut self, tables: &T, packet: &Packet, settings: &Settings, now: u32) {
         let mut current = self.word as u8;
         if packet.flow.protocol as u8 == protocol::TCP && !packet.is_later_fragment() {
             let event = tcp::event(packet.tcp_flags);
@@ -79,12 +113,6 @@ impl Found<'_> {
         }
         self.word as u8
     }
-
-    /// Ends the connection now.
-    #[inline(always)]
-    pub fn end<T: Tables>(&self, tables: &T, settings: &Settings) {
-        end(tables, self.slot, self.word, settings);
-    }
 }
 
 /// How often a lost race is tried again; more than two CPUs at one connection are rare.
@@ -96,10 +124,10 @@ const fn weight_of(current: u8) -> u64 {
     if state::is_active(current) { ACTIVE } else { INACTIVE }
 }
 
-/// Makes a connection from the client's `flow` to `member`, in state NONE, which counts as inactive.
-/// The slot that the flow has then.
+/// Makes a connection from the client's `flow` to a member, in state NONE, which counts as inactive.
 #[inline(always)]
-pub fn create<T: Tables>(tables: &T, flow: &Flow, hash: u64, member: &Member) -> Result<u32, Reason> {
+pub fn create<T: Tables>(tables: &T, flow: &Flow, member: u32) -> Result<(), Reason> {
+    let member = tables.member(member).ok_or(Reason::NoBackend)?;
     let settings = tables.settings().ok_or(Reason::NoServices)?;
     let backend = tables.backend(member.backend).ok_or(Reason::NoBackend)?;
     let slot = tables.take_slot().ok_or(Reason::TableFull)?;
@@ -124,27 +152,22 @@ pub fn create<T: Tables>(tables: &T, flow: &Flow, hash: u64, member: &Member) ->
     connection.word = word;
     bind(tables, backend, member);
 
+    let hash = index::hash(flow, settings);
     let reply = index::hash(&reply_flow(connection), settings);
     if !index::insert(tables, reply, slot, Direction::Reply)
         || !index::insert(tables, hash, slot, Direction::Forward)
     {
-        end(tables, slot, word, settings);
+        end(tables, slot, word);
         return Err(Reason::TableFull);
     }
     // Two CPUs may have made the same connection at once. Both are in the index now, and both look
     // from the same end: the one found first stays.
-    match index::find(tables, flow, hash) {
-        Some(found) if found.slot != slot => {
-            end(tables, slot, word, settings);
-            Ok(found.slot)
-        }
-        _ => {
-            if let Some(traffic) = tables.traffic(member.backend) {
-                traffic.connections += 1;
-            }
-            Ok(slot)
-        }
+    if index::find(tables, flow, hash).is_some_and(|found| found.slot != slot) {
+        end(tables, slot, word);
+    } else if let Some(traffic) = tables.traffic(member.backend) {
+        traffic.connections += 1;
     }
+    Ok(())
 }
 
 #[inline(always)]
@@ -156,7 +179,8 @@ fn bind<T: Tables>(tables: &T, backend: &mut Backend, member: &Member) {
 /// Ends the connection in `slot`, if its word still is `word`: takes it out of the index and off its
 /// backend's counters. Of several CPUs that try, one does it. The sweep gives the slot back.
 #[inline(always)]
-pub fn end<T: Tables>(tables: &T, slot: u32, word: u64, settings: &Settings) {
+pub fn end<T: Tables>(tables: &T, slot: u32, word: u64) {
+    let Some(settings) = tables.settings() else { return };
     let Some(connection) = tables.connection(slot) else { return };
     if tables.compare_exchange(&mut connection.word, word, with_state(word, state::DEAD)).is_err() {
         return;

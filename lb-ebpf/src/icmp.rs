@@ -7,35 +7,20 @@
 use crate::{
     Frame, Outcome, Reason, Tables,
     checksum::Change,
+    connection::Tracked,
     forward::nat::decrement,
     index,
-    index::Found,
-    nexthop,
+    nexthop::{self, Exit},
     packet::{Flow, Packet},
     wire::{icmp, icmp::Icmp, ipv4, ipv6, tcp, udp},
 };
 use lb_common::{bucket::Direction, connection::exit, protocol};
 
-/// Translates an ICMP error about a connection; everything else is left to the host.
+/// The connection that an ICMP error is about; everything else is left to the host.
 #[inline(always)]
-pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Outcome {
-    match try_handle(frame, tables, packet) {
-        Ok(outcome) => outcome,
-        Err(reason) => Outcome::of(reason),
-    }
-}
-
-#[inline(always)]
-fn try_handle<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Result<Outcome, Reason> {
+pub fn track<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet) -> Result<Tracked, Reason> {
     let settings = tables.settings().ok_or(Reason::NoServices)?;
-    let header: Icmp = frame.load(packet.transport as usize).ok_or(Reason::TruncatedTransport)?;
-    if !is_error(packet, header.kind) || !packet.is_whole() {
-        return Err(Reason::IcmpToHost);
-    }
-    let quoted = Packet::quoted(frame, packet.transport as usize + icmp::LENGTH, packet.is_ipv4())?;
-    if !matches!(quoted.flow.protocol as u8, protocol::TCP | protocol::UDP) {
-        return Err(Reason::IcmpToHost);
-    }
+    let quoted = quoted(frame, packet)?;
     let inverse = Flow {
         source: quoted.flow.destination,
         destination: quoted.flow.source,
@@ -44,10 +29,24 @@ fn try_handle<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -
         protocol: quoted.flow.protocol,
     };
     let found = index::find(tables, &inverse, index::hash(&inverse, settings)).ok_or(Reason::IcmpToHost)?;
-    if packet.ttl <= 1 {
-        return Err(Reason::TtlExpired);
+    if let Some(traffic) = tables.traffic(found.connection.backend_index) {
+        traffic.count(found.direction == Direction::Forward, packet.length() as u64);
     }
-    translate(frame, tables, packet, &quoted, found, tables.now())
+    Ok(Tracked { slot: found.slot, direction: found.direction })
+}
+
+/// The packet that an ICMP error quotes.
+#[inline(always)]
+fn quoted<F: Frame>(frame: &F, packet: &Packet) -> Result<Packet, Reason> {
+    let header: Icmp = frame.load(packet.transport as usize).ok_or(Reason::TruncatedTransport)?;
+    if !is_error(packet, header.kind) || !packet.is_whole() {
+        return Err(Reason::IcmpToHost);
+    }
+    let quoted = Packet::quoted(frame, packet.transport as usize + icmp::LENGTH, packet.is_ipv4())?;
+    match quoted.flow.protocol as u8 {
+        protocol::TCP | protocol::UDP => Ok(quoted),
+        _ => Err(Reason::IcmpToHost),
+    }
 }
 
 #[inline(always)]
@@ -63,22 +62,41 @@ fn is_error(packet: &Packet, kind: u8) -> bool {
     }
 }
 
+/// Rewrites an ICMP error about a connection, and decides how it leaves.
 #[inline(always)]
-fn translate<F: Frame, T: Tables>(
+pub fn translate<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     packet: &Packet,
-    quoted: &Packet,
-    found: Found,
-    now: u32,
+    tracked: Tracked,
+    exit: Exit,
+) -> Outcome {
+    match try_translate(frame, tables, packet, tracked, exit) {
+        Ok(outcome) => outcome,
+        Err(reason) => Outcome::of(reason),
+    }
+}
+
+#[inline(always)]
+fn try_translate<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    tracked: Tracked,
+    exit: Exit,
 ) -> Result<Outcome, Reason> {
-    let connection = found.connection;
-    let forward = found.direction == Direction::Forward;
+    if packet.ttl <= 1 {
+        // RFC 1122 §3.2.2: no error about an error.
+        return Err(Reason::IcmpTtlExpired);
+    }
+    let quoted = quoted(frame, packet)?;
+    let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
+    let forward = tracked.direction == Direction::Forward;
     // The quoted packet's addressee (to the client) or sender (to the backend) is what NAT hid.
-    let (outer, inner, hop) = if forward {
+    let (outer, inner) = if forward {
         let outer = Flow { destination: connection.backend, ..packet.flow };
         let inner = Flow { source: connection.backend, source_port: connection.backend_port, ..quoted.flow };
-        (outer, inner, &mut connection.to_backend)
+        (outer, inner)
     } else {
         let outer = Flow { source: connection.service, ..packet.flow };
         let inner = Flow {
@@ -86,19 +104,16 @@ fn translate<F: Frame, T: Tables>(
             destination_port: connection.service_port,
             ..quoted.flow
         };
-        (outer, inner, &mut connection.to_client)
+        (outer, inner)
     };
-    let exit = nexthop::resolve(frame, tables, hop, outer.source, outer.destination, packet, now);
-    if let Some(traffic) = tables.traffic(connection.backend_index) {
-        traffic.count(forward, packet.length() as u64);
-    }
-    requote(frame, packet, quoted, &outer, &inner)?;
+    requote(frame, packet, &quoted, &outer, &inner)?;
     match exit {
         Ok(()) if !packet.is_tagged() => {
+            let hop = nexthop::hop(connection, tracked.direction);
             decrement(frame, packet)?;
             nexthop::address_frame(frame, hop)?;
             let interface = if hop.exit == exit::TRANSMIT { 0 } else { hop.interface };
-            Ok(Outcome { reason: Reason::IcmpError, interface })
+            Ok(Outcome { reason: Reason::IcmpError, detail: interface })
         }
         _ => Ok(Outcome::of(Reason::IcmpErrorKernel)),
     }

@@ -2,7 +2,7 @@
 //!
 //! Entries come and go by compare-and-exchange, without locks: an entry is either there or not.
 
-use crate::{Reason, Tables, packet::Flow};
+use crate::{Tables, packet::Flow};
 use lb_common::{
     bucket::{Bucket, Direction, ENTRIES, direction, entry, slot},
     connection::{Connection, state::is_live},
@@ -19,20 +19,6 @@ pub struct Found<'a> {
     pub connection: &'a mut Connection,
     /// Its word when it was found: a later exchange against it fails if the slot changed hands.
     pub word: u64,
-}
-
-impl<'a> Found<'a> {
-    /// The connection that has just been made in `slot`, for the client's packet that made it.
-    #[inline(always)]
-    pub fn new<T: Tables>(tables: &'a T, slot: u32) -> Result<Self, Reason> {
-        let connection = tables.connection(slot).ok_or(Reason::Raced)?;
-        let word = connection.word;
-        if is_live(word) {
-            Ok(Self { slot, direction: Direction::Forward, connection, word })
-        } else {
-            Err(Reason::Raced)
-        }
-    }
 }
 
 /// The hash of a flow under the secret of the index. The lower half chooses the bucket, the upper

@@ -28,8 +28,9 @@ pub mod tables;
 pub mod wire;
 
 use answer::Answer;
-use index::Found;
-use lb_common::{backend::state::AVAILABLE, bucket::Direction, protocol};
+use connection::Tracked;
+use lb_common::protocol;
+use packet::Packet;
 
 pub use frame::Frame;
 pub use lb_common::reason::Reason;
@@ -40,67 +41,67 @@ pub use tables::{Route, Steps, Tables};
 pub struct Outcome {
     /// Why.
     pub reason: Reason,
-    /// For a packet that is redirected: the interface index. 0 for all others.
-    pub interface: u32,
+    /// For a packet that is redirected, the interface index; for one that is too big, the MTU; 0
+    /// for all others.
+    pub detail: u32,
 }
 
 impl Outcome {
-    /// An outcome that needs no interface.
+    /// An outcome without a detail.
     #[inline(always)]
     pub const fn of(reason: Reason) -> Self {
-        Self { reason, interface: 0 }
+        Self { reason, detail: 0 }
     }
 }
 
 /// The path of a packet.
 #[inline(always)]
 pub fn handle<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {
-    match try_handle(frame, tables) {
-        Ok(outcome) => outcome,
-        Err(reason) => Outcome::of(reason),
+    let packet = match parse(frame, tables) {
+        Ok(packet) => packet,
+        Err(reason) => return Outcome::of(reason),
+    };
+    let outcome = balance(frame, tables, &packet);
+    match Answer::to(outcome.reason) {
+        Some(answer) => tables.answer(frame, &packet, answer, outcome.detail),
+        None => outcome,
     }
 }
 
 #[inline(always)]
-fn try_handle<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Result<Outcome, Reason> {
-    let settings = tables.settings().ok_or(Reason::NoServices)?;
-    if settings.services == 0 {
-        return Err(Reason::NoServices);
+fn parse<F: Frame, T: Steps>(frame: &F, tables: &T) -> Result<Packet, Reason> {
+    match tables.settings() {
+        Some(settings) if settings.services != 0 => tables.parse(frame),
+        _ => Err(Reason::NoServices),
     }
-    let packet = tables.parse(frame)?;
-    if matches!(packet.flow.protocol as u8, protocol::ICMP | protocol::ICMPV6) {
-        return Ok(tables.icmp(frame, &packet));
-    }
+}
 
+#[inline(always)]
+fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &Packet) -> Outcome {
     let now = tables.now();
-    let hash = index::hash(&packet.flow, settings);
-    let mut known = index::find(tables, &packet.flow, hash);
-    if let Some(found) = &known
-        && (found.is_expired(now) || found.is_renewed_by(&packet))
-    {
-        found.end(tables, settings);
-        known = None;
-    }
-    let mut found = match known {
-        Some(found) => found,
-        None if !open::may_open(&packet) => return Err(Reason::MidStream),
-        None => match tables.open(&packet, hash) {
-            Ok(slot) => Found::new(tables, slot)?,
-            Err(Reason::NoBackend) => return Ok(tables.answer(frame, &packet, Answer::Unreachable, 0)),
-            Err(reason) => return Err(reason),
+    let is_icmp = matches!(packet.flow.protocol as u8, protocol::ICMP | protocol::ICMPV6);
+    let tracked = match is_icmp {
+        true => tables.track_quoted(frame, packet),
+        false => match tables.track(packet, now) {
+            Err(Reason::MidStream) if open::may_open(packet) => open(tables, packet, now),
+            known => known,
         },
     };
-
-    let forward = found.direction == Direction::Forward;
-    let backend = found.connection.backend_index;
-    if tables.backend(backend).is_some_and(|backend| backend.state == AVAILABLE) {
-        if let Some(traffic) = tables.traffic(backend) {
-            traffic.count(forward, packet.length() as u64);
-        }
-    } else if forward {
-        // As IPVS does: silently, and without restarting the timer. Replies still get through.
-        return Err(Reason::BackendRemoved);
+    let tracked = match tracked {
+        Ok(tracked) => tracked,
+        Err(reason) => return Outcome::of(reason),
+    };
+    let exit = nexthop::resolve(frame, tables, tracked, packet, now);
+    match is_icmp {
+        true => tables.translate(frame, packet, tracked, exit),
+        false => tables.forward(frame, packet, tracked, exit),
     }
-    found.advance(tables, &packet, settings, now);
-    forward::nat::forward(frame, tables, &mut found, &packet, now)
+}
+
+/// Makes a connection for a packet that has none, and counts the packet in it.
+#[inline(always)]
+fn open<T: Steps>(tables: &T, packet: &Packet, now: u32) -> Result<Tracked, Reason> {
+    let member = tables.schedule(packet)?;
+    tables.create(packet, member)?;
+    tables.track(packet, now)
 }

@@ -27,7 +27,7 @@ mod program {
         }
         let outcome = handle(&mut frame, &maps);
         if is_traced {
-            trace::after(context.ctx, outcome);
+            trace::after(outcome);
         }
         maps.count(outcome.reason);
         action(outcome)
@@ -38,8 +38,8 @@ mod program {
         match outcome.reason.verdict() {
             Verdict::Pass | Verdict::Kernel => XDP_PASS,
             Verdict::Drop => XDP_DROP,
-            Verdict::Forward if outcome.interface == 0 => XDP_TX,
-            Verdict::Forward => unsafe { bpf_redirect(outcome.interface, 0) as u32 },
+            Verdict::Forward if outcome.detail == 0 => XDP_TX,
+            Verdict::Forward => unsafe { bpf_redirect(outcome.detail, 0) as u32 },
         }
     }
 

@@ -3,33 +3,64 @@
 //! Asking the kernel costs more than everything else that a packet needs, so its answer is kept and
 //! asked for again when it is [`FRESH`] no longer. A changed route or neighbour heals by that.
 
-use crate::{Frame, Reason, Route, Tables, packet::Packet, wire::ethernet::Ethernet};
+use crate::{
+    Frame, Reason, Route, Steps, Tables, connection::Tracked, packet::Packet, wire::ethernet::Ethernet,
+};
 use lb_common::{
-    address::Address,
-    connection::{NextHop, exit},
+    bucket::Direction,
+    connection::{Connection, NextHop, exit},
     device,
 };
 
 /// Ticks for which an answer counts: half a second.
 pub const FRESH: u32 = 30;
 
-/// How this packet leaves, by a next hop that may have to be looked up first.
-///
-/// `Err` says why the kernel has to forward the packet.
+/// Whether XDP can send a packet by the next hop of its connection; if not, why the kernel has to
+/// forward it.
+pub type Exit = Result<(), Reason>;
+
+/// Makes sure that the next hop of a packet's connection is known.
 #[inline(always)]
-pub fn resolve<F: Frame, T: Tables>(
+pub fn resolve<F: Frame, T: Steps>(
     frame: &F,
     tables: &T,
-    hop: &mut NextHop,
-    source: Address,
-    destination: Address,
+    tracked: Tracked,
     packet: &Packet,
     now: u32,
-) -> Result<(), Reason> {
-    if hop.interface != 0 && now.wrapping_sub(hop.checked) < FRESH {
-        return if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) };
+) -> Exit {
+    let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
+    let hop = hop(connection, tracked.direction);
+    if hop.interface == 0 || now.wrapping_sub(hop.checked) >= FRESH {
+        return tables.refresh(frame, tracked, packet.flow.protocol, now);
     }
-    match tables.route(frame.interface(), source, destination, packet.flow.protocol as u8) {
+    if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) }
+}
+
+/// The next hop of one direction.
+#[inline(always)]
+pub fn hop(connection: &mut Connection, direction: Direction) -> &mut NextHop {
+    match direction {
+        Direction::Forward => &mut connection.to_backend,
+        Direction::Reply => &mut connection.to_client,
+    }
+}
+
+/// Asks the kernel for the next hop.
+#[inline(always)]
+pub fn refresh<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    tracked: Tracked,
+    protocol: u32,
+    now: u32,
+) -> Exit {
+    let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
+    let (source, destination) = match tracked.direction {
+        Direction::Forward => (connection.client, connection.backend),
+        Direction::Reply => (connection.service, connection.client),
+    };
+    let hop = hop(connection, tracked.direction);
+    match tables.route(frame.interface(), source, destination, protocol as u8) {
         Route::Hop { interface, destination, source, mtu } => {
             let flags = tables.device(interface).map_or(0, |device| device.flags);
             hop.interface = interface;

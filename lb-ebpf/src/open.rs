@@ -1,17 +1,17 @@
 //! A packet without a connection: whose is it, may it start one, and which backend gets it?
 
 use crate::{
-    Reason, Steps, connection,
+    Reason, Tables,
     packet::Packet,
     schedule::{self, Request},
     wire::tcp::flags::{RST, SYN},
 };
 use lb_common::{protocol, service::ServiceKey};
 
-/// Makes a connection for a packet that has none, if it belongs to a service and may start one. Its
-/// slot.
+/// The member that a packet's new connection goes to, if the packet belongs to a service: its place in
+/// the map of member lists.
 #[inline(always)]
-pub fn open<T: Steps>(tables: &T, packet: &Packet, hash: u64) -> Result<u32, Reason> {
+pub fn schedule<T: Tables>(tables: &T, packet: &Packet) -> Result<u32, Reason> {
     let flow = &packet.flow;
     let key = ServiceKey {
         address: flow.destination,
@@ -28,8 +28,7 @@ pub fn open<T: Steps>(tables: &T, packet: &Packet, hash: u64) -> Result<u32, Rea
         destination_port: flow.destination_port,
         reserved: 0,
     };
-    let member = schedule::choose(tables, service, &request).ok_or(Reason::NoBackend)?;
-    connection::create(tables, flow, hash, &member)
+    schedule::choose(tables, service, &request).ok_or(Reason::NoBackend)
 }
 
 /// Whether a packet without a connection may start one: anything but TCP without SYN

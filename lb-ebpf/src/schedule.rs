@@ -19,7 +19,7 @@ pub mod twos;
 pub mod wlc;
 pub mod wrr;
 
-use crate::{Steps, Tables};
+use crate::Tables;
 use bytemuck::{Pod, Zeroable};
 use lb_common::{
     address::Address,
@@ -44,19 +44,16 @@ pub struct Request {
     pub reserved: u32,
 }
 
-/// The member of `service` that a new connection goes to; `None` when no backend can take it.
+/// The member of `service` that a new connection goes to, as its place in the map of member lists;
+/// `None` when no backend can take it.
 #[inline(always)]
-pub fn choose<T: Steps>(tables: &T, service: &Service, request: &Request) -> Option<Member> {
-    member(tables, service, tables.choose(service, request)).copied()
+pub fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
+    Some(service.first.wrapping_add(position(tables, service, request)?))
 }
 
-/// The position of that member; [`NO_BACKEND`] when no backend can take it.
-pub fn position<T: Tables>(tables: &T, service: &Service, request: &Request) -> u32 {
-    scheduled(tables, service, request).unwrap_or(NO_BACKEND)
-}
-
+/// The position of that member in its list.
 #[inline(always)]
-fn scheduled<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
+fn position<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
     // Past an empty list lies another service's.
     if service.count == 0 {
         return None;

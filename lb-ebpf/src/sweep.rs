@@ -4,7 +4,6 @@
 use crate::{Tables, connection};
 use lb_common::{
     connection::{state, with_state},
-    settings::Settings,
     time::remaining,
     traffic::{Rates, Traffic},
 };
@@ -14,12 +13,12 @@ use lb_common::{
 /// A slot that has been taken out of the index passes through two more rounds before it is free:
 /// a packet that found the connection just before may still hold it, but not that long.
 #[inline(always)]
-pub fn visit<T: Tables>(tables: &T, slot: u32, settings: &Settings, now: u32) {
+pub fn visit<T: Tables>(tables: &T, slot: u32, now: u32) {
     let Some(connection) = tables.connection(slot) else { return };
     let word = connection.word;
     if state::is_live(word) {
         if remaining(connection.expires, now) <= 0 {
-            connection::end(tables, slot, word, settings);
+            connection::end(tables, slot, word);
         }
     } else if word as u8 == state::DEAD {
         connection.word = with_state(word, state::RESTING);

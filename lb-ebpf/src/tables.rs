@@ -3,9 +3,12 @@
 use crate::{
     Frame, Outcome, Reason,
     answer::{self, Answer},
-    icmp, open,
+    connection::{self, Tracked},
+    forward::nat,
+    icmp, nexthop,
+    nexthop::Exit,
+    open,
     packet::Packet,
-    schedule::{self, Request},
 };
 use lb_common::{
     address::Address,
@@ -102,27 +105,51 @@ pub trait Steps: Tables + Sized {
         Packet::parse(frame, self)
     }
 
-    /// [`open::open`]: the slot of a new connection.
+    /// [`open::schedule`].
     #[inline(always)]
-    fn open(&self, packet: &Packet, hash: u64) -> Result<u32, Reason> {
-        open::open(self, packet, hash)
+    fn schedule(&self, packet: &Packet) -> Result<u32, Reason> {
+        open::schedule(self, packet)
     }
 
-    /// [`schedule::position`].
+    /// [`connection::create`].
     #[inline(always)]
-    fn choose(&self, service: &Service, request: &Request) -> u32 {
-        schedule::position(self, service, request)
+    fn create(&self, packet: &Packet, member: u32) -> Result<(), Reason> {
+        connection::create(self, &packet.flow, member)
     }
 
-    /// [`icmp::handle`].
+    /// [`connection::track`].
     #[inline(always)]
-    fn icmp<F: Frame>(&self, frame: &mut F, packet: &Packet) -> Outcome {
-        icmp::handle(frame, self, packet)
+    fn track(&self, packet: &Packet, now: u32) -> Result<Tracked, Reason> {
+        connection::track(self, packet, now)
+    }
+
+    /// [`icmp::track`].
+    #[inline(always)]
+    fn track_quoted<F: Frame>(&self, frame: &F, packet: &Packet) -> Result<Tracked, Reason> {
+        icmp::track(frame, self, packet)
+    }
+
+    /// [`nexthop::refresh`].
+    #[inline(always)]
+    fn refresh<F: Frame>(&self, frame: &F, tracked: Tracked, protocol: u32, now: u32) -> Result<(), Reason> {
+        nexthop::refresh(frame, self, tracked, protocol, now)
+    }
+
+    /// [`nat::forward`].
+    #[inline(always)]
+    fn forward<F: Frame>(&self, frame: &mut F, packet: &Packet, tracked: Tracked, exit: Exit) -> Outcome {
+        nat::forward(frame, self, packet, tracked, exit)
+    }
+
+    /// [`icmp::translate`].
+    #[inline(always)]
+    fn translate<F: Frame>(&self, frame: &mut F, packet: &Packet, tracked: Tracked, exit: Exit) -> Outcome {
+        icmp::translate(frame, self, packet, tracked, exit)
     }
 
     /// [`answer::send`].
     #[inline(always)]
-    fn answer<F: Frame>(&self, frame: &mut F, packet: &Packet, answer: Answer, mtu: u16) -> Outcome {
+    fn answer<F: Frame>(&self, frame: &mut F, packet: &Packet, answer: Answer, mtu: u32) -> Outcome {
         answer::send(frame, self, packet, answer, mtu)
     }
 }

@@ -1,51 +1,58 @@
 //! NAT (`-m`): the destination is rewritten on the way to the backend, the source on the way back.
 
 use crate::{
-    Frame, Outcome, Reason, Steps,
-    answer::Answer,
+    Frame, Outcome, Reason, Tables,
     checksum::{self, Change},
-    index::Found,
-    nexthop,
+    connection::Tracked,
+    nexthop::{self, Exit},
     packet::{Flow, Packet, bits},
     wire::{ipv4, ipv4::Ipv4, ipv6, tcp, udp},
 };
 use lb_common::{address::Address, bucket::Direction, connection::exit, protocol};
 
-/// Rewrites the packet and decides how it leaves.
+/// Rewrites a packet of a connection, and decides how it leaves.
 #[inline(always)]
-pub fn forward<F: Frame, T: Steps>(
+pub fn forward<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    found: &mut Found,
     packet: &Packet,
-    now: u32,
-) -> Result<Outcome, Reason> {
-    let connection = &mut *found.connection;
-    let forward = found.direction == Direction::Forward;
-    if packet.ttl <= 1 {
-        return match forward {
-            true => Ok(tables.answer(frame, packet, Answer::TimeExceeded, 0)),
-            // As with IPVS, whose hook for replies comes after the kernel's own check.
-            false => Err(Reason::ReplyTtlExpired),
-        };
+    tracked: Tracked,
+    exit: Exit,
+) -> Outcome {
+    match try_forward(frame, tables, packet, tracked, exit) {
+        Ok(outcome) => outcome,
+        Err(reason) => Outcome::of(reason),
     }
-    let (after, hop) = if forward {
-        let after = Flow {
-            destination: connection.backend,
-            destination_port: connection.backend_port,
-            ..packet.flow
-        };
-        (after, &mut connection.to_backend)
-    } else {
-        let after = Flow { source: connection.service, source_port: connection.service_port, ..packet.flow };
-        (after, &mut connection.to_client)
+}
+
+#[inline(always)]
+fn try_forward<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    tracked: Tracked,
+    mut exit: Exit,
+) -> Result<Outcome, Reason> {
+    let forward = tracked.direction == Direction::Forward;
+    if packet.ttl <= 1 {
+        // As with IPVS, whose hook for replies comes after the kernel's own check.
+        return Err(if forward { Reason::TtlExpired } else { Reason::ReplyTtlExpired });
+    }
+    let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
+    let after = match tracked.direction {
+        Direction::Forward => {
+            Flow { destination: connection.backend, destination_port: connection.backend_port, ..packet.flow }
+        }
+        Direction::Reply => {
+            Flow { source: connection.service, source_port: connection.service_port, ..packet.flow }
+        }
     };
-    let mut exit = nexthop::resolve(frame, tables, hop, after.source, after.destination, packet, now);
+    let hop = nexthop::hop(connection, tracked.direction);
     if hop.interface != 0 && packet.length() > hop.mtu as u32 {
         exit = Err(Reason::KernelFragment);
         if packet.bits & bits::DONT_FRAGMENT != 0 && !frame.keeps_buffer() {
             return match forward {
-                true => Ok(tables.answer(frame, packet, Answer::TooBig, hop.mtu)),
+                true => Ok(Outcome { reason: Reason::TooBig, detail: hop.mtu as u32 }),
                 false => Err(Reason::ReplyTooBig),
             };
         }
@@ -66,7 +73,7 @@ pub fn forward<F: Frame, T: Steps>(
         }
     };
     decrement(frame, packet)?;
-    Ok(Outcome { reason, interface: hop.interface })
+    Ok(Outcome { reason, detail: if hop.exit == exit::TRANSMIT { 0 } else { hop.interface } })
 }
 
 /// Puts addresses and ports of `after` into the packet and corrects every checksum. `kept` says

@@ -7,13 +7,16 @@
 use super::{frame::XdpFrame, tables::Maps};
 use aya_ebpf::bindings::xdp_md;
 use core::ptr::null_mut;
-use lb_common::{scheduler::NO_BACKEND, service::Service};
+use lb_common::bucket;
 use lb_ebpf::{
     Frame, Outcome, Reason, Steps,
     answer::{self, Answer},
-    icmp, open,
+    connection::{self, Tracked},
+    forward::nat,
+    icmp, nexthop,
+    nexthop::Exit,
+    open,
     packet::Packet,
-    schedule::{self, Request},
 };
 
 impl Steps for Maps {
@@ -21,38 +24,52 @@ impl Steps for Maps {
     fn parse<F: Frame>(&self, _frame: &F) -> Result<Packet, Reason> {
         let mut packet = Packet::default();
         // SAFETY: the context is the packet's; the same holds for every call here.
-        match unsafe { lb_parse(self.context, &mut packet) } {
-            FINE => Ok(packet),
-            failed => Err(reason(failed)),
-        }
+        exit(unsafe { lb_parse(self.context, &mut packet) }).map(|()| packet)
     }
 
     #[inline(always)]
-    fn open(&self, packet: &Packet, hash: u64) -> Result<u32, Reason> {
-        let mut slot = 0;
-        match unsafe { lb_open(packet, hash, &mut slot) } {
-            FINE => Ok(slot),
-            failed => Err(reason(failed)),
-        }
+    fn schedule(&self, packet: &Packet) -> Result<u32, Reason> {
+        result(unsafe { lb_schedule(packet) })
     }
 
     #[inline(always)]
-    fn choose(&self, service: &Service, request: &Request) -> u32 {
-        unsafe { lb_choose(service, request) }
+    fn create(&self, packet: &Packet, member: u32) -> Result<(), Reason> {
+        exit(unsafe { lb_create(packet, member) })
     }
 
     #[inline(always)]
-    fn icmp<F: Frame>(&self, _frame: &mut F, packet: &Packet) -> Outcome {
-        unpack(unsafe { lb_icmp(self.context, packet) })
+    fn track(&self, packet: &Packet, now: u32) -> Result<Tracked, Reason> {
+        result(unsafe { lb_track(packet, now) }).map(tracked)
     }
 
     #[inline(always)]
-    fn answer<F: Frame>(&self, _frame: &mut F, packet: &Packet, answer: Answer, mtu: u16) -> Outcome {
-        unpack(unsafe { lb_answer(self.context, packet, answer as u32, mtu as u32) })
+    fn track_quoted<F: Frame>(&self, _frame: &F, packet: &Packet) -> Result<Tracked, Reason> {
+        result(unsafe { lb_track_quoted(self.context, packet) }).map(tracked)
+    }
+
+    #[inline(always)]
+    fn refresh<F: Frame>(&self, _frame: &F, tracked: Tracked, protocol: u32, now: u32) -> Exit {
+        exit(unsafe { lb_refresh(self.context, code(tracked), protocol, now) })
+    }
+
+    #[inline(always)]
+    fn forward<F: Frame>(&self, _frame: &mut F, packet: &Packet, tracked: Tracked, exit: Exit) -> Outcome {
+        unpack(unsafe { lb_forward(self.context, packet, code(tracked), exit_code(exit)) })
+    }
+
+    #[inline(always)]
+    fn translate<F: Frame>(&self, _frame: &mut F, packet: &Packet, tracked: Tracked, exit: Exit) -> Outcome {
+        unpack(unsafe { lb_translate(self.context, packet, code(tracked), exit_code(exit)) })
+    }
+
+    #[inline(always)]
+    fn answer<F: Frame>(&self, _frame: &mut F, packet: &Packet, answer: Answer, mtu: u32) -> Outcome {
+        unpack(unsafe { lb_answer(self.context, packet, answer as u32, mtu) })
     }
 }
 
-/// What a step returns that did not fail; a step that did returns the number of its reason.
+/// What a step returns that did not fail, or stands above what it returns; a step that failed
+/// returns the number of its reason.
 const FINE: u32 = u32::MAX;
 
 #[inline(always)]
@@ -61,13 +78,49 @@ fn reason(number: u32) -> Reason {
 }
 
 #[inline(always)]
+fn exit(number: u32) -> Exit {
+    if number == FINE { Ok(()) } else { Err(reason(number)) }
+}
+
+#[inline(always)]
+fn exit_code(exit: Exit) -> u32 {
+    match exit {
+        Ok(()) => FINE,
+        Err(reason) => reason as u32,
+    }
+}
+
+#[inline(always)]
+fn result(packed: u64) -> Result<u32, Reason> {
+    if (packed >> 32) as u32 == FINE { Ok(packed as u32) } else { Err(reason(packed as u32)) }
+}
+
+#[inline(always)]
+fn pack_result(result: Result<u32, Reason>) -> u64 {
+    match result {
+        Ok(value) => (FINE as u64) << 32 | value as u64,
+        Err(reason) => reason as u64,
+    }
+}
+
+#[inline(always)]
+fn code(tracked: Tracked) -> u32 {
+    tracked.slot << 1 | tracked.direction as u32
+}
+
+#[inline(always)]
+fn tracked(code: u32) -> Tracked {
+    Tracked { slot: code >> 1, direction: bucket::direction(code as u64) }
+}
+
+#[inline(always)]
 fn pack(outcome: Outcome) -> u64 {
-    (outcome.interface as u64) << 32 | outcome.reason as u64
+    (outcome.detail as u64) << 32 | outcome.reason as u64
 }
 
 #[inline(always)]
 fn unpack(packed: u64) -> Outcome {
-    Outcome { reason: reason(packed as u32), interface: (packed >> 32) as u32 }
+    Outcome { reason: reason(packed as u32), detail: (packed >> 32) as u32 }
 }
 
 /// Maps for a step that routes nothing.
@@ -77,42 +130,57 @@ const UNROUTED: Maps = Maps { context: null_mut() };
 unsafe extern "C" fn lb_parse(context: *mut xdp_md, packet: *mut Packet) -> u32 {
     // SAFETY: valid unless null, here and below.
     let Some(packet) = (unsafe { packet.as_mut() }) else { return Reason::Raced as u32 };
-    match packet.fill(&XdpFrame::of(context), &UNROUTED) {
-        Ok(()) => FINE,
-        Err(reason) => reason as u32,
-    }
+    exit_code(packet.fill(&XdpFrame::of(context), &UNROUTED))
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lb_open(packet: *const Packet, hash: u64, slot: *mut u32) -> u32 {
-    let (Some(packet), Some(place)) = (unsafe { (packet.as_ref(), slot.as_mut()) }) else {
-        return Reason::Raced as u32;
-    };
-    match open::open(&UNROUTED, packet, hash) {
-        Ok(slot) => {
-            *place = slot;
-            FINE
-        }
-        Err(reason) => reason as u32,
-    }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn lb_choose(service: *const Service, request: *const Request) -> u32 {
-    match unsafe { (service.as_ref(), request.as_ref()) } {
-        (Some(service), Some(request)) => schedule::position(&UNROUTED, service, request),
-        _ => NO_BACKEND,
-    }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn lb_icmp(context: *mut xdp_md, packet: *const Packet) -> u64 {
+unsafe extern "C" fn lb_schedule(packet: *const Packet) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
-    pack(icmp::handle(&mut XdpFrame::of(context), &Maps { context }, packet))
+    pack_result(open::schedule(&UNROUTED, packet))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_create(packet: *const Packet, member: u32) -> u32 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u32 };
+    exit_code(connection::create(&UNROUTED, &packet.flow, member))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_track(packet: *const Packet, now: u32) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+    pack_result(connection::track(&UNROUTED, packet, now).map(code))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_track_quoted(context: *mut xdp_md, packet: *const Packet) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+    pack_result(icmp::track(&XdpFrame::of(context), &UNROUTED, packet).map(code))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_refresh(context: *mut xdp_md, code: u32, protocol: u32, now: u32) -> u32 {
+    exit_code(nexthop::refresh(&XdpFrame::of(context), &Maps { context }, tracked(code), protocol, now))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_forward(context: *mut xdp_md, packet: *const Packet, code: u32, number: u32) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+    pack(nat::forward(&mut XdpFrame::of(context), &UNROUTED, packet, tracked(code), exit(number)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_translate(
+    context: *mut xdp_md,
+    packet: *const Packet,
+    code: u32,
+    number: u32,
+) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+    pack(icmp::translate(&mut XdpFrame::of(context), &UNROUTED, packet, tracked(code), exit(number)))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn lb_answer(context: *mut xdp_md, packet: *const Packet, answer: u32, mtu: u32) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
-    pack(answer::send(&mut XdpFrame::of(context), &UNROUTED, packet, Answer::from_number(answer), mtu as u16))
+    pack(answer::send(&mut XdpFrame::of(context), &UNROUTED, packet, Answer::from_number(answer), mtu))
 }

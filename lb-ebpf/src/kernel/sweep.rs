@@ -77,7 +77,7 @@ fn expire(maps: &Maps, table: &mut Table, now: u32) -> u64 {
         if slot >= used {
             return false;
         }
-        sweep::visit(maps, slot, settings, now);
+        sweep::visit(maps, slot, now);
         true
     });
     if start + CHUNK >= used {

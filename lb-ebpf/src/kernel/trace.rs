@@ -20,9 +20,9 @@ pub fn before(context: *mut xdp_md) {
 
 /// Says what became of it.
 #[inline(always)]
-pub fn after(context: *mut xdp_md, outcome: Outcome) {
-    // SAFETY: the context is the packet's.
-    unsafe { lb_trace_after(context, outcome.reason as u32, outcome.interface) };
+pub fn after(outcome: Outcome) {
+    // SAFETY: takes plain numbers.
+    unsafe { lb_trace_after(outcome.reason as u32, outcome.detail) };
 }
 
 #[unsafe(no_mangle)]
@@ -35,7 +35,7 @@ unsafe extern "C" fn lb_trace_before(context: *mut xdp_md) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lb_trace_after(context: *mut xdp_md, reason: u32, interface: u32) -> u32 {
+unsafe extern "C" fn lb_trace_after(reason: u32, interface: u32) -> u32 {
     let Some(packet) = TRACED.get(0) else { return 0 };
     let flow = &packet.flow;
     // A packet that was not understood has no addresses.
@@ -43,7 +43,8 @@ unsafe extern "C" fn lb_trace_after(context: *mut xdp_md, reason: u32, interface
         return 0;
     }
     info!(
-        &XdpContext::new(context),
+        // aya-log looks at no context.
+        &XdpContext::new(null_mut()),
         "{} {:i} {} {:i} {} {} {}",
         flow.protocol,
         Ipv6Addr::from(flow.source.octets()),
