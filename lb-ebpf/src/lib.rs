@@ -22,6 +22,7 @@ pub mod packet;
 #[cfg(not(target_arch = "bpf"))]
 pub mod plan;
 pub mod schedule;
+pub mod shortcut;
 pub mod state;
 pub mod sweep;
 pub mod tables;
@@ -57,6 +58,15 @@ impl Outcome {
 /// The path of a packet.
 #[inline(always)]
 pub fn handle<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {
+    match tables.shortcut(frame) {
+        Some(outcome) => outcome,
+        None => long_way(frame, tables),
+    }
+}
+
+/// The path of a packet that is not plain, and good for those that are.
+#[inline(always)]
+pub fn long_way<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {
     let packet = match parse(frame, tables) {
         Ok(packet) => packet,
         Err(reason) => return Outcome::of(reason),

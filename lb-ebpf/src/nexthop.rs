@@ -30,10 +30,16 @@ pub fn resolve<F: Frame, T: Steps>(
 ) -> Exit {
     let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
     let hop = hop(connection, tracked.direction);
-    if hop.interface == 0 || now.wrapping_sub(hop.checked) >= FRESH {
+    if !is_fresh(hop, now) {
         return tables.refresh(frame, tracked, packet.flow.protocol, now);
     }
     if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) }
+}
+
+/// Whether a next hop is known, and since when it still counts.
+#[inline(always)]
+pub fn is_fresh(hop: &NextHop, now: u32) -> bool {
+    hop.interface != 0 && now.wrapping_sub(hop.checked) < FRESH
 }
 
 /// The next hop of one direction.

@@ -2,7 +2,7 @@
 
 use crate::{
     Reason, Tables,
-    packet::Packet,
+    packet::{Flow, Packet},
     schedule::{self, Request},
     wire::tcp::flags::{RST, SYN},
 };
@@ -13,14 +13,7 @@ use lb_common::{protocol, service::ServiceKey};
 #[inline(always)]
 pub fn schedule<T: Tables>(tables: &T, packet: &Packet) -> Result<u32, Reason> {
     let flow = &packet.flow;
-    let key = ServiceKey {
-        address: flow.destination,
-        mark: 0,
-        port: flow.destination_port,
-        protocol: flow.protocol as u8,
-        reserved: 0,
-    };
-    let service = tables.service(&key).ok_or(Reason::NotBalanced)?;
+    let service = tables.service(&key(flow)).ok_or(Reason::NotBalanced)?;
     let request = Request {
         client: flow.source,
         destination: flow.destination,
@@ -29,6 +22,18 @@ pub fn schedule<T: Tables>(tables: &T, packet: &Packet) -> Result<u32, Reason> {
         reserved: 0,
     };
     schedule::choose(tables, service, &request).ok_or(Reason::NoBackend)
+}
+
+/// The key of the service that a client's packet is for.
+#[inline(always)]
+pub fn key(flow: &Flow) -> ServiceKey {
+    ServiceKey {
+        address: flow.destination,
+        mark: 0,
+        port: flow.destination_port,
+        protocol: flow.protocol as u8,
+        reserved: 0,
+    }
 }
 
 /// Whether a packet without a connection may start one: anything but TCP without SYN

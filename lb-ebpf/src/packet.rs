@@ -142,8 +142,8 @@ impl Packet {
         if length < header_length {
             return Err(Reason::TruncatedIp);
         }
-        self.flow.source = Address::from_ipv4(header.source);
-        self.flow.destination = Address::from_ipv4(header.destination);
+        self.flow.source = header.source_address();
+        self.flow.destination = header.destination_address();
         self.flow.protocol = header.protocol as u32;
         self.network = network as u32;
         self.transport = (network + header_length) as u32;
@@ -196,8 +196,8 @@ impl Packet {
                 transport += extension.length as usize * 8;
             }
         }
-        self.flow.source = address(header.source);
-        self.flow.destination = address(header.destination);
+        self.flow.source = header.source_address();
+        self.flow.destination = header.destination_address();
         self.flow.protocol = protocol as u32;
         self.network = network as u32;
         self.transport = transport as u32;
@@ -209,7 +209,7 @@ impl Packet {
 
     /// Reads the ports, and makes sure that the transport header lies within the IP packet.
     #[inline(always)]
-    fn transport<F: Frame>(&mut self, frame: &F) -> Result<(), Reason> {
+    pub fn transport<F: Frame>(&mut self, frame: &F) -> Result<(), Reason> {
         match self.flow.protocol as u8 {
             protocol::TCP => {
                 let header: Tcp = self.header(frame)?;
@@ -283,12 +283,3 @@ impl Packet {
 
 /// Extension headers that are followed. Real packets carry one or two; each look costs the verifier.
 const MAX_EXTENSIONS: usize = 4;
-
-#[inline(always)]
-fn address(words: [u32; 4]) -> Address {
-    #[cfg(target_endian = "little")]
-    let join = |first: u32, second: u32| first as u64 | (second as u64) << 32;
-    #[cfg(target_endian = "big")]
-    let join = |first: u32, second: u32| (first as u64) << 32 | second as u64;
-    Address { words: [join(words[0], words[1]), join(words[2], words[3])] }
-}

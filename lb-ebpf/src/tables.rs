@@ -9,6 +9,7 @@ use crate::{
     nexthop::Exit,
     open,
     packet::Packet,
+    shortcut,
 };
 use lb_common::{
     address::Address,
@@ -99,6 +100,12 @@ pub trait Tables {
 /// The steps off the main road of a packet. In memory they are plain calls; in BPF each is a
 /// function of its own, which the verifier looks at once, and not once for every way that leads there.
 pub trait Steps: Tables + Sized {
+    /// [`shortcut::handle`].
+    #[inline(always)]
+    fn shortcut<F: Frame>(&self, frame: &mut F) -> Option<Outcome> {
+        shortcut::handle(frame, self)
+    }
+
     /// [`Packet::parse`].
     #[inline(always)]
     fn parse<F: Frame>(&self, frame: &F) -> Result<Packet, Reason> {

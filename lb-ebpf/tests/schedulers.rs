@@ -100,7 +100,8 @@ impl Balancer {
     }
 
     fn choose(&self, request: &Request) -> Option<Member> {
-        choose(&self.tables, &self.service, request)
+        let place = choose(&self.tables, &self.service, request)?;
+        self.tables.members.get(place as usize).copied()
     }
 
     /// The backend that the next connection of a client goes to. It counts as what `counted` says.

@@ -6,9 +6,13 @@ use crate::{
     connection::Tracked,
     nexthop::{self, Exit},
     packet::{Flow, Packet, bits},
-    wire::{ipv4, ipv4::Ipv4, ipv6, tcp, udp},
+    wire::{ipv4, ipv6, tcp, udp},
 };
-use lb_common::{address::Address, bucket::Direction, connection::exit, protocol};
+use lb_common::{
+    bucket::Direction,
+    connection::{Connection, NextHop, exit},
+    protocol,
+};
 
 /// Rewrites a packet of a connection, and decides how it leaves.
 #[inline(always)]
@@ -39,14 +43,7 @@ fn try_forward<F: Frame, T: Tables>(
         return Err(if forward { Reason::TtlExpired } else { Reason::ReplyTtlExpired });
     }
     let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
-    let after = match tracked.direction {
-        Direction::Forward => {
-            Flow { destination: connection.backend, destination_port: connection.backend_port, ..packet.flow }
-        }
-        Direction::Reply => {
-            Flow { source: connection.service, source_port: connection.service_port, ..packet.flow }
-        }
-    };
+    let after = after(connection, &packet.flow, tracked.direction);
     let hop = nexthop::hop(connection, tracked.direction);
     if hop.interface != 0 && packet.length() > hop.mtu as u32 {
         exit = Err(Reason::KernelFragment);
@@ -60,108 +57,155 @@ fn try_forward<F: Frame, T: Tables>(
     if packet.is_tagged() {
         exit = Err(Reason::KernelVlan);
     }
-    let kept = exit.is_err() || frame.keeps_buffer();
-    rewrite(frame, packet, &after, kept)?;
-    let reason = match exit {
-        Ok(()) => {
-            nexthop::address_frame(frame, hop)?;
-            if hop.exit == exit::TRANSMIT { Reason::Transmitted } else { Reason::Redirected }
-        }
+    if is_partial(frame, packet)? {
+        complete(frame, packet, &after, exit.is_err() || frame.keeps_buffer())?;
+    } else {
+        update(frame, packet, &after)?;
+    }
+    match exit {
+        Ok(()) => leave(frame, packet, &after, hop),
+        // The kernel forwards what is addressed to this host, and takes the TTL down itself.
         Err(reason) => {
-            // The kernel forwards what is addressed to this host, and takes the TTL down itself.
-            return Ok(Outcome::of(reason));
+            store_addresses(frame, packet, &after, packet.ttl)?;
+            Ok(Outcome::of(reason))
         }
-    };
-    decrement(frame, packet)?;
-    Ok(Outcome { reason, detail: if hop.exit == exit::TRANSMIT { 0 } else { hop.interface } })
+    }
 }
 
-/// Puts addresses and ports of `after` into the packet and corrects every checksum. `kept` says
-/// that the kernel's socket buffer goes along, with what it knows of a partial checksum.
+/// What NAT makes of a packet's flow.
 #[inline(always)]
-pub fn rewrite<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, kept: bool) -> Result<(), Reason> {
-    let before = &packet.flow;
-    let addresses =
-        Change::default().address(before.source, after.source).address(before.destination, after.destination);
-    if !packet.is_later_fragment() {
-        let place = packet.transport as usize
-            + match before.protocol as u8 {
-                protocol::TCP => tcp::CHECKSUM,
-                _ => udp::CHECKSUM,
-            };
-        let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
-        // RFC 768: no checksum was made; it may stay so with IPv4.
-        let absent = before.protocol as u8 == protocol::UDP && old == 0;
-        if !absent {
-            let length = packet.end - packet.transport;
-            let partial = frame.may_be_partial()
-                && packet.is_whole()
-                && old
-                    == checksum::fold(checksum::pseudo_header(
-                        before.source,
-                        before.destination,
-                        before.protocol,
-                        length,
-                    ));
-            let mut new = if !partial {
-                addresses
-                    .word(before.source_port, after.source_port)
-                    .word(before.destination_port, after.destination_port)
-                    .apply(old)
-            } else {
-                let pseudo =
-                    checksum::pseudo_header(after.source, after.destination, before.protocol, length);
-                if kept {
-                    checksum::fold(pseudo)
-                } else {
-                    frame.store(place, 0u16)?;
-                    frame.store(packet.transport as usize, ports(after))?;
-                    checksum::of_frame(frame, packet.transport as usize, packet.end as usize, pseudo)
-                        .ok_or(Reason::RewriteFailed)?
-                }
-            };
-            if before.protocol as u8 == protocol::UDP && new == 0 {
-                new = 0xffff;
-            }
-            frame.store(place, new)?;
+pub fn after(connection: &Connection, flow: &Flow, direction: Direction) -> Flow {
+    match direction {
+        Direction::Forward => {
+            Flow { destination: connection.backend, destination_port: connection.backend_port, ..*flow }
         }
-        frame.store(packet.transport as usize, ports(after))?;
+        Direction::Reply => {
+            Flow { source: connection.service, source_port: connection.service_port, ..*flow }
+        }
     }
+}
+
+/// Rewrites a packet whose checksum is not partial, and sends it by a next hop that is known.
+#[inline(always)]
+pub fn send<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    after: &Flow,
+    hop: &NextHop,
+) -> Result<Outcome, Reason> {
+    update(frame, packet, after)?;
+    leave(frame, packet, after, hop)
+}
+
+#[inline(always)]
+fn leave<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, hop: &NextHop) -> Result<Outcome, Reason> {
+    store_addresses(frame, packet, after, packet.ttl.wrapping_sub(1))?;
+    nexthop::address_frame(frame, hop)?;
+    Ok(match hop.exit {
+        exit::TRANSMIT => Outcome::of(Reason::Transmitted),
+        _ => Outcome { reason: Reason::Redirected, detail: hop.interface },
+    })
+}
+
+/// Where the transport checksum lies.
+#[inline(always)]
+fn checksum_place(packet: &Packet) -> usize {
+    let offset = if packet.flow.protocol as u8 == protocol::TCP { tcp::CHECKSUM } else { udp::CHECKSUM };
+    packet.transport as usize + offset
+}
+
+/// The sum of a packet's pseudo-header, once its flow is `flow`.
+#[inline(always)]
+fn pseudo_header(packet: &Packet, flow: &Flow) -> u64 {
+    checksum::pseudo_header(flow.source, flow.destination, flow.protocol, packet.end - packet.transport)
+}
+
+/// Whether the transport checksum is the bare sum of the pseudo-header, which the sender left to
+/// a network card to complete. One complete checksum in 65,536 looks the same; for it `complete`
+/// computes what it was, unless the packet goes to the kernel.
+#[inline(always)]
+pub fn is_partial<F: Frame>(frame: &F, packet: &Packet) -> Result<bool, Reason> {
+    if !frame.may_be_partial() || !packet.is_whole() {
+        return Ok(false);
+    }
+    let present: u16 = frame.load(checksum_place(packet)).ok_or(Reason::RewriteFailed)?;
+    Ok(present == checksum::fold(pseudo_header(packet, &packet.flow)))
+}
+
+/// Stores the ports of `after`, and a checksum that was partial: completed, or, where the kernel's
+/// socket buffer is `kept` and knows that it is partial, still so.
+#[inline(always)]
+fn complete<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, kept: bool) -> Result<(), Reason> {
+    let place = checksum_place(packet);
+    let sum = pseudo_header(packet, after);
+    store_ports(frame, packet, after)?;
+    if kept {
+        return frame.store(place, checksum::fold(sum));
+    }
+    frame.store(place, 0u16)?;
+    let new = checksum::of_frame(frame, packet.transport as usize, packet.end as usize, sum)
+        .ok_or(Reason::RewriteFailed)?;
+    frame.store(place, present(packet, new))
+}
+
+/// Stores the ports of `after` and corrects the transport checksum.
+#[inline(always)]
+fn update<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), Reason> {
+    if packet.is_later_fragment() {
+        return Ok(());
+    }
+    let place = checksum_place(packet);
+    let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
+    // RFC 768: no checksum was made; it may stay so with IPv4.
+    if old != 0 || packet.flow.protocol as u8 != protocol::UDP {
+        let new = addresses(packet, after)
+            .word(packet.flow.source_port, after.source_port)
+            .word(packet.flow.destination_port, after.destination_port)
+            .apply(old);
+        frame.store(place, present(packet, new))?;
+    }
+    store_ports(frame, packet, after)
+}
+
+/// RFC 768: a UDP checksum of zero is sent as ffff, because 0 says that there is none.
+#[inline(always)]
+fn present(packet: &Packet, checksum: u16) -> u16 {
+    if checksum == 0 && packet.flow.protocol as u8 == protocol::UDP { 0xffff } else { checksum }
+}
+
+#[inline(always)]
+fn addresses(packet: &Packet, after: &Flow) -> Change {
+    Change::default()
+        .address(packet.flow.source, after.source)
+        .address(packet.flow.destination, after.destination)
+}
+
+#[inline(always)]
+fn store_ports<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), Reason> {
+    frame.store(packet.transport as usize, [after.source_port, after.destination_port])
+}
+
+/// Stores the addresses of `after` and a TTL or hop limit, and corrects the header checksum.
+#[inline(always)]
+fn store_addresses<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, ttl: u8) -> Result<(), Reason> {
     let network = packet.network as usize;
-    if packet.is_ipv4() {
-        let place = network + ipv4::offset::CHECKSUM;
-        let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
-        frame.store(place, addresses.apply(old))?;
-        frame.store(network + ipv4::offset::SOURCE, after.source.ipv4())?;
-        frame.store(network + ipv4::offset::DESTINATION, after.destination.ipv4())
-    } else {
-        frame.store(network + ipv6::offset::SOURCE, halves(after.source))?;
-        frame.store(network + ipv6::offset::DESTINATION, halves(after.destination))
+    if !packet.is_ipv4() {
+        let halves: [[u32; 4]; 2] =
+            [bytemuck::cast(after.source.words), bytemuck::cast(after.destination.words)];
+        frame.store(network + ipv6::offset::SOURCE, halves)?;
+        return frame.store(network + ipv6::offset::HOP_LIMIT, ttl);
     }
+    let word = |ttl: u8| u16::from_ne_bytes([ttl, packet.flow.protocol as u8]);
+    let change = addresses(packet, after).word(word(packet.ttl), word(ttl));
+    let place = network + ipv4::offset::CHECKSUM;
+    let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
+    frame.store(place, change.apply(old))?;
+    frame.store(network + ipv4::offset::TTL, ttl)?;
+    frame.store(network + ipv4::offset::SOURCE, [after.source.ipv4(), after.destination.ipv4()])
 }
 
 /// Takes the TTL or hop limit down by one.
 #[inline(always)]
 pub fn decrement<F: Frame>(frame: &mut F, packet: &Packet) -> Result<(), Reason> {
-    let network = packet.network as usize;
-    if !packet.is_ipv4() {
-        return frame.store(network + ipv6::offset::HOP_LIMIT, packet.ttl.wrapping_sub(1));
-    }
-    let header: Ipv4 = frame.load(network).ok_or(Reason::RewriteFailed)?;
-    let word = |ttl: u8| u16::from_ne_bytes([ttl, header.protocol]);
-    let change = Change::default().word(word(header.ttl), word(header.ttl.wrapping_sub(1)));
-    frame.store(network + ipv4::offset::TTL, header.ttl.wrapping_sub(1))?;
-    frame.store(network + ipv4::offset::CHECKSUM, change.apply(header.checksum))
-}
-
-/// Both ports as they lie in front of a TCP or UDP header.
-#[inline(always)]
-fn ports(flow: &Flow) -> [u16; 2] {
-    [flow.source_port, flow.destination_port]
-}
-
-/// An address in pieces that may be stored at any even offset.
-#[inline(always)]
-fn halves(address: Address) -> [u32; 4] {
-    bytemuck::cast(address.words)
+    store_addresses(frame, packet, &packet.flow, packet.ttl.wrapping_sub(1))
 }

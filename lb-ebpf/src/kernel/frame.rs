@@ -9,7 +9,7 @@ use aya_ebpf::{
     },
 };
 use bytemuck::Pod;
-use core::{arch::asm, ffi::c_void, hint::black_box, ptr};
+use core::{arch::asm, ffi::c_void, hint::black_box, intrinsics::is_val_statically_known, ptr};
 use lb_ebpf::{Frame, Reason};
 
 /// Headers lie within this many bytes; the verifier wants to see a bound.
@@ -18,12 +18,27 @@ const REACH: usize = 1023;
 /// A packet in an XDP buffer.
 pub struct XdpFrame {
     context: *mut xdp_md,
+    /// Bounds of the linear part. Kept here, because the compiler would load them again after
+    /// every store; read again when the kernel moves them.
+    start: usize,
+    end: usize,
 }
 
 impl XdpFrame {
     #[inline(always)]
     pub fn of(context: *mut xdp_md) -> Self {
-        Self { context }
+        let mut frame = Self { context, start: 0, end: 0 };
+        frame.measure();
+        frame
+    }
+
+    #[inline(always)]
+    fn measure(&mut self) {
+        // SAFETY: the context is the kernel's, valid while the program runs.
+        unsafe {
+            self.start = (*self.context).data as usize;
+            self.end = (*self.context).data_end as usize;
+        }
     }
 
     /// The place of a `T`, if the linear part of the packet holds it.
@@ -34,14 +49,14 @@ impl XdpFrame {
         }
         // Changes nothing. Where the compiler knows the offset to be small it drops the comparison;
         // the verifier, which does not know, sees this.
-        // SAFETY: touches nothing but the register.
-        unsafe {
-            asm!("{0} &= {mask}", inout(reg) offset, mask = const REACH, options(pure, nomem, nostack))
-        };
-        // SAFETY: the context is the kernel's, valid while the program runs.
-        let (start, end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
-        let place = start + offset;
-        (place + size_of::<T>() <= end).then_some(place as *mut T)
+        if !is_val_statically_known(offset) {
+            // SAFETY: touches nothing but the register.
+            unsafe {
+                asm!("{0} &= {mask}", inout(reg) offset, mask = const REACH, options(pure, nomem, nostack))
+            };
+        }
+        let place = self.start + offset;
+        (place + size_of::<T>() <= self.end).then_some(place as *mut T)
     }
 }
 
@@ -63,10 +78,8 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn holds(&self, end: usize) -> bool {
-        // SAFETY: as in `at`.
-        let (first, last) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
         // Only a frame of several buffers is longer than its linear part.
-        end <= last - first || end as u64 <= unsafe { bpf_xdp_get_buff_len(self.context) }
+        end <= self.end - self.start || end as u64 <= unsafe { bpf_xdp_get_buff_len(self.context) }
     }
 
     #[inline(always)]
@@ -84,10 +97,9 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn grow(&mut self, bytes: usize) -> Result<(), Reason> {
-        match unsafe { bpf_xdp_adjust_head(self.context, -(bytes as i32)) } {
-            0 => Ok(()),
-            _ => Err(Reason::RewriteFailed),
-        }
+        let failed = unsafe { bpf_xdp_adjust_head(self.context, -(bytes as i32)) } != 0;
+        self.measure();
+        if failed { Err(Reason::RewriteFailed) } else { Ok(()) }
     }
 
     #[inline(always)]
@@ -96,10 +108,9 @@ impl Frame for XdpFrame {
         if present <= length {
             return Ok(());
         }
-        match unsafe { bpf_xdp_adjust_tail(self.context, length as i32 - present as i32) } {
-            0 => Ok(()),
-            _ => Err(Reason::RewriteFailed),
-        }
+        let failed = unsafe { bpf_xdp_adjust_tail(self.context, length as i32 - present as i32) } != 0;
+        self.measure();
+        if failed { Err(Reason::RewriteFailed) } else { Ok(()) }
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! IPv4 (RFC 791 §3.1).
 
 use bytemuck::{Pod, Zeroable};
+use lb_common::address::Address;
 
 /// The header without options.
 #[repr(C)]
@@ -52,6 +53,18 @@ pub const MORE_FRAGMENTS: u16 = 0x2000u16.to_be();
 pub const OFFSET: u16 = 0x1fffu16.to_be();
 
 impl Ipv4 {
+    /// Source address.
+    #[inline(always)]
+    pub fn source_address(&self) -> Address {
+        Address::from_ipv4(self.source)
+    }
+
+    /// Destination address.
+    #[inline(always)]
+    pub fn destination_address(&self) -> Address {
+        Address::from_ipv4(self.destination)
+    }
+
     /// Length of the header in bytes, options included; `None` when the header is no IPv4 header.
     #[inline(always)]
     pub fn header_length(&self) -> Option<usize> {

@@ -1,6 +1,7 @@
 //! IPv6 (RFC 8200 §3) and its extension headers (§4).
 
 use bytemuck::{Pod, Zeroable};
+use lb_common::address::Address;
 
 /// The fixed header.
 #[repr(C)]
@@ -18,6 +19,20 @@ pub struct Ipv6 {
     pub source: [u32; 4],
     /// Destination address.
     pub destination: [u32; 4],
+}
+
+impl Ipv6 {
+    /// Source address.
+    #[inline(always)]
+    pub fn source_address(&self) -> Address {
+        address(self.source)
+    }
+
+    /// Destination address.
+    #[inline(always)]
+    pub fn destination_address(&self) -> Address {
+        address(self.destination)
+    }
 }
 
 /// Length of the header.
@@ -68,3 +83,12 @@ pub mod kind {
 pub const OFFSET: u16 = 0xfff8u16.to_be();
 /// The bit of a fragment header that says that more follow.
 pub const MORE_FRAGMENTS: u16 = 1u16.to_be();
+
+#[inline(always)]
+fn address(words: [u32; 4]) -> Address {
+    #[cfg(target_endian = "little")]
+    let join = |first: u32, second: u32| first as u64 | (second as u64) << 32;
+    #[cfg(target_endian = "big")]
+    let join = |first: u32, second: u32| (first as u64) << 32 | second as u64;
+    Address { words: [join(words[0], words[1]), join(words[2], words[3])] }
+}

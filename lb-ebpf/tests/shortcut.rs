@@ -1,0 +1,142 @@
+//! The short way does what the long way does, byte for byte, or nothing at all.
+
+use lb_common::{
+    address::Address,
+    backend::{Backend, Member, state},
+    device::{Device, flags::REDIRECT},
+    protocol,
+    scheduler::Scheduler,
+    service::{Service, ServiceKey},
+};
+use lb_ebpf::{
+    Reason, Route,
+    host::{HostFrame, HostTables},
+    long_way, shortcut,
+};
+use proptest::prelude::*;
+use std::net::IpAddr;
+
+const SYN: u8 = 2;
+const ACK: u8 = 16;
+
+fn address(text: &str) -> Address {
+    text.parse::<IpAddr>().unwrap().into()
+}
+
+/// One service of each protocol with one backend behind it, and routes to both ends.
+fn tables(v6: bool) -> HostTables {
+    let mut tables = HostTables::new(64, 2);
+    let (client, vip, backend) = ends(v6);
+    for (index, protocol) in [protocol::TCP, protocol::UDP].into_iter().enumerate() {
+        let index = index as u32;
+        let port = 8080u16.to_be();
+        *tables.backends.at(index).unwrap() =
+            Backend { address: backend, port, protocol, state: state::AVAILABLE, ..Backend::default() };
+        tables.members.push(Member { backend: index, weight: 1, ..Member::default() });
+        let key = ServiceKey { address: vip, port: 80u16.to_be(), protocol, ..ServiceKey::default() };
+        let scheduler = Scheduler::Rr as u8;
+        tables
+            .services
+            .insert(key, Service { key, id: index, first: index, count: 1, scheduler, ..Service::default() });
+    }
+    for (end, interface) in [(client, 2), (backend, 3)] {
+        let route = Route::Hop {
+            interface,
+            destination: [2, 0, 0, 0, 1, interface as u8],
+            source: [2; 6],
+            mtu: 1500,
+        };
+        tables.routes.insert(end, route);
+        tables.devices.insert(interface, Device { flags: REDIRECT, ..Device::default() });
+    }
+    tables.settings.services = 2;
+    tables
+}
+
+fn ends(v6: bool) -> (Address, Address, Address) {
+    match v6 {
+        false => (address("10.0.0.9"), address("192.168.2.200"), address("192.168.33.111")),
+        true => (address("fd00::9"), address("fd00:2::200"), address("fd00:33::111")),
+    }
+}
+
+/// A packet of the client, or the backend's reply.
+fn packet(v6: bool, udp: bool, reply: bool, flags: u8, length: usize) -> Vec<u8> {
+    use etherparse::PacketBuilder;
+    let (client, vip, backend) = ends(v6);
+    let (source, destination, ports) =
+        if reply { (backend, client, (8080, 4000)) } else { (client, vip, (4000, 80)) };
+    let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let ip = match v6 {
+        false => ethernet.ipv4(source.ipv4().to_ne_bytes(), destination.ipv4().to_ne_bytes(), 64),
+        true => ethernet.ipv6(source.octets(), destination.octets(), 64),
+    };
+    let data = vec![0x5a; length];
+    let mut bytes = Vec::new();
+    if udp {
+        ip.udp(ports.0, ports.1).write(&mut bytes, &data).unwrap();
+    } else {
+        let tcp = ip.tcp(ports.0, ports.1, 7, 1024);
+        let tcp = if flags & SYN != 0 { tcp.syn() } else { tcp };
+        let tcp = if flags & ACK != 0 { tcp.ack(9) } else { tcp };
+        tcp.write(&mut bytes, &data).unwrap();
+    }
+    bytes
+}
+
+/// Tables in which the connection stands, and both next hops are known.
+fn established(v6: bool, udp: bool) -> HostTables {
+    let tables = tables(v6);
+    for (reply, flags) in [(false, SYN), (true, SYN | ACK), (false, ACK), (true, ACK)] {
+        let outcome = long_way(&mut HostFrame::new(packet(v6, udp, reply, flags, 0)), &tables);
+        assert_eq!(outcome.reason, Reason::Redirected);
+    }
+    tables
+}
+
+#[test]
+fn an_established_connections_packets_take_the_short_way() {
+    for (v6, udp, reply) in
+        [(false, false, false), (false, false, true), (false, true, false), (true, false, true)]
+    {
+        let mut frame = HostFrame::new(packet(v6, udp, reply, ACK, 100));
+        let outcome = shortcut::handle(&mut frame, &established(v6, udp)).expect("the short way");
+        assert_eq!((outcome.reason, outcome.detail), (Reason::Redirected, if reply { 2 } else { 3 }));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// Whole packets, and packets with a byte changed anywhere in their headers.
+    #[test]
+    fn both_ways_agree(
+        v6: bool, udp: bool, reply: bool, flags in 0u8..32, length in 0usize..1600,
+        partial: bool, at in 0usize..74, byte: u8, mutate: bool, later in 0u32..60,
+    ) {
+        let mut bytes = packet(v6, udp, reply, flags, length);
+        if mutate && at < bytes.len() {
+            bytes[at] = byte;
+        }
+        let short_tables = established(v6, udp);
+        let long_tables = established(v6, udp);
+        for tables in [&short_tables, &long_tables] {
+            tables.now.set(tables.now.get() + later);
+        }
+        let mut short = HostFrame { partial, ..HostFrame::new(bytes.clone()) };
+        match shortcut::handle(&mut short, &short_tables) {
+            None => prop_assert_eq!(short.bytes, bytes, "it gave up, but changed the packet"),
+            Some(outcome) => {
+                let mut long = HostFrame { partial, ..HostFrame::new(bytes) };
+                prop_assert_eq!(outcome, long_way(&mut long, &long_tables));
+                prop_assert_eq!(short.bytes, long.bytes);
+                for slot in 0..4 {
+                    prop_assert_eq!(*short_tables.connections.at(slot).unwrap(), *long_tables.connections.at(slot).unwrap());
+                }
+                for backend in 0..2 {
+                    prop_assert_eq!(*short_tables.traffic.at(backend).unwrap(), *long_tables.traffic.at(backend).unwrap());
+                }
+            }
+        }
+    }
+}
