@@ -35,8 +35,12 @@ fn main() -> anyhow::Result<()> {
     build(&toolchain, Path::new(&out)).with_context(|| {
         format!("the BPF object does not build with toolchain {toolchain}: cargo xtask setup")
     })?;
-    let built = Path::new(&out).join("bpf").join(TARGET).join("release/lb");
-    fs::copy(&built, &object).with_context(|| format!("copying {}", built.display()))?;
+    // The balancer, and what its benchmark measures with.
+    for name in ["lb", "bench"] {
+        let built = Path::new(&out).join("bpf").join(TARGET).join("release").join(name);
+        fs::copy(&built, Path::new(&out).join(name))
+            .with_context(|| format!("copying {}", built.display()))?;
+    }
     Ok(())
 }
 

@@ -13,6 +13,10 @@ use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Rust ignores SIGPIPE, and then `lb-ctl list | head` would end in a panic. Ended by the signal,
+    // like every other tool, it leaves nothing half-done: a command prints when its change is made.
+    // SAFETY: before any other thread runs.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
