@@ -1,0 +1,81 @@
+//! ICMP errors about connections, in both directions.
+
+use super::{
+    ACK, BOTH, CLIENT_MAC, Ends, OUTSIDE, OUTSIDE_MAC, SYN, Scenario,
+    frames::{Checksum, Packet, icmp, tcp, udp},
+    to_client, to_web,
+};
+use lb_common::reason::Reason::*;
+
+pub fn all() -> Vec<Scenario> {
+    BOTH.into_iter().flat_map(of).collect()
+}
+
+fn of(e: &Ends) -> Vec<Scenario> {
+    let v4 = !e.client.starts_with('[');
+    let kinds: &[(u8, u8, u32)] = match v4 {
+        true => &[(3, 1, 0), (3, 4, 1400), (4, 0, 0), (11, 0, 0)],
+        false => &[(1, 4, 0), (2, 0, 1400), (3, 0, 0), (4, 0, 6)],
+    };
+    let header = if v4 { 20 } else { 40 };
+    let mut all = Vec::new();
+    for &(kind, code, detail) in kinds {
+        for (what, checksum, udp_flow, cut) in [
+            ("TCP, eight bytes quoted", Checksum::Full, false, Some(8)),
+            ("TCP, all quoted", Checksum::Full, false, None),
+            ("UDP", Checksum::Full, true, None),
+            ("UDP without checksum", Checksum::Absent, true, None),
+        ] {
+            let flow = |from: &str, to: &str| -> Packet {
+                if udp_flow { udp(from, to).checksum(checksum) } else { tcp(from, to, ACK) }
+            };
+            let quote = |from: &str, to: &str| {
+                let packet = flow(from, to).ttl(63).packet();
+                packet[..cut.map_or(packet.len(), |cut| header + cut)].to_vec()
+            };
+            let title = format!("ICMP{} {kind}/{code} about {what}", if v4 { "" } else { "v6" });
+            let opened = |scenario: Scenario| if udp_flow { scenario.open_udp(e) } else { scenario.open(e) };
+            // A router or the client refuses a reply: it quotes what went from the service to the client.
+            all.push(opened(Scenario::new(format!("{title}, from the client's side"))).from_client(
+                icmp(e.router, e.vip, kind, code, detail, quote(e.vip, e.client)),
+                IcmpError,
+                to_web(icmp(e.router, e.web, kind, code, detail, quote(e.web, e.client))),
+            ));
+            // The backend refuses what it got: it quotes what went from the client to the backend.
+            all.push(opened(Scenario::new(format!("{title}, from the backend's side"))).from_web(
+                icmp(e.web, e.client, kind, code, detail, quote(e.client, e.web)),
+                IcmpError,
+                to_client(icmp(e.vip, e.client, kind, code, detail, quote(e.client, e.vip))),
+            ));
+        }
+    }
+    let error = |quote| icmp(e.router, e.vip, if v4 { 3 } else { 1 }, 1, 0, quote);
+    let about = tcp(e.vip, e.client, ACK).packet();
+    let family = if v4 { "IPv4" } else { "IPv6" };
+    all.push(
+        Scenario::new(format!("an error about no connection is left to the host ({family})"))
+            .client_passes(error(about.clone()), IcmpToHost),
+    );
+    all.push(Scenario::new(format!("the TTL of an error ends here ({family})")).open(e).from_client(
+        error(about.clone()).ttl(1),
+        IcmpTtlExpired,
+        None,
+    ));
+    let unchanged = |packet: Packet| packet.link(OUTSIDE_MAC, CLIENT_MAC).frame();
+    let _ = (OUTSIDE, SYN);
+    for cut in 0..header + 8 {
+        let frame = unchanged(error(about[..cut].to_vec()));
+        let reason = if cut < header { TruncatedIp } else { TruncatedTransport };
+        all.push(
+            Scenario::new(format!("an error that quotes {cut} bytes is left to the host ({family})"))
+                .open(e)
+                .passes(frame, reason),
+        );
+    }
+    all.push(
+        Scenario::new(format!("an error that comes in pieces is left to the host ({family})"))
+            .open(e)
+            .client_passes(error(about).fragment(0, true), IcmpToHost),
+    );
+    all
+}

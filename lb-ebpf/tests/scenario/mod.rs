@@ -1,0 +1,228 @@
+//! The behaviour of the packet path as one table, run in memory (`tests/scenarios.rs`) and in the
+//! kernel (`lb-ctl/tests/packets.rs`).
+
+#![allow(
+    dead_code,
+    missing_docs,
+    reason = "two test binaries use a part of it each; names say what things are"
+)]
+
+pub mod check;
+pub mod errors;
+pub mod flows;
+pub mod frames;
+pub mod shapes;
+
+use frames::Packet;
+use lb_common::{
+    address::Address,
+    backend::{Backend, Member, state},
+    device::flags::REDIRECT,
+    protocol,
+    reason::Reason,
+    service::{Service, ServiceKey, in_use},
+};
+use std::net::SocketAddr;
+
+/// The two interfaces and their neighbours.
+pub const OUTSIDE: u32 = 11;
+pub const INSIDE: u32 = 13;
+pub const OUTSIDE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x0b];
+pub const INSIDE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
+pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x10];
+pub const WEB_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x6f];
+pub const MTU: u16 = 1500;
+
+/// One family's addresses.
+pub struct Ends {
+    pub client: &'static str,
+    pub vip: &'static str,
+    pub web: &'static str,
+    /// A backend whose neighbour is not known.
+    pub silent: &'static str,
+    /// A backend to which there is no route.
+    pub lost: &'static str,
+    pub router: &'static str,
+}
+
+pub const V4: Ends = Ends {
+    client: "192.168.2.10:40000",
+    vip: "192.168.2.200:80",
+    web: "192.168.33.111:8080",
+    silent: "192.168.33.113:8080",
+    lost: "203.0.113.9:8080",
+    router: "192.168.2.1:0",
+};
+pub const V6: Ends = Ends {
+    client: "[2001:db8:2::10]:40000",
+    vip: "[2001:db8:2::200]:80",
+    web: "[2001:db8:33::111]:8080",
+    silent: "[2001:db8:33::113]:8080",
+    lost: "[2001:db8:99::9]:8080",
+    router: "[2001:db8:2::1]:0",
+};
+pub const BOTH: [&Ends; 2] = [&V4, &V6];
+
+/// Which backend the services have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Web {
+    There,
+    Nobody,
+    Silent,
+    Lost,
+}
+
+/// One packet, and what must become of it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub frame: Vec<u8>,
+    pub interface: u32,
+    pub reason: Reason,
+    /// The frame afterwards; `None` where it is dropped.
+    pub out: Option<Vec<u8>>,
+    /// The backend is removed before this packet.
+    pub removes: bool,
+}
+
+/// A behaviour.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub name: String,
+    pub web: Web,
+    pub services: bool,
+    pub generic: bool,
+    pub partial: bool,
+    pub devices: u32,
+    /// Slots of the connection table.
+    pub connections: u32,
+    pub steps: Vec<Step>,
+}
+
+impl Scenario {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            web: Web::There,
+            services: true,
+            generic: false,
+            partial: false,
+            devices: REDIRECT,
+            connections: 64,
+            steps: Vec::new(),
+        }
+    }
+
+    /// A packet from outside.
+    pub fn from_client(self, packet: Packet, reason: Reason, out: Option<Vec<u8>>) -> Self {
+        self.bytes(packet.link(OUTSIDE_MAC, CLIENT_MAC).frame(), OUTSIDE, reason, out)
+    }
+
+    /// A packet from inside.
+    pub fn from_web(self, packet: Packet, reason: Reason, out: Option<Vec<u8>>) -> Self {
+        self.bytes(packet.link(INSIDE_MAC, WEB_MAC).frame(), INSIDE, reason, out)
+    }
+
+    pub fn bytes(mut self, frame: Vec<u8>, interface: u32, reason: Reason, out: Option<Vec<u8>>) -> Self {
+        self.steps.push(Step { frame, interface, reason, out, removes: false });
+        self
+    }
+
+    /// A frame from outside that must pass unchanged.
+    pub fn passes(self, frame: Vec<u8>, reason: Reason) -> Self {
+        let out = Some(frame.clone());
+        self.bytes(frame, OUTSIDE, reason, out)
+    }
+
+    /// A packet from outside that must pass unchanged.
+    pub fn client_passes(self, packet: Packet, reason: Reason) -> Self {
+        self.passes(packet.link(OUTSIDE_MAC, CLIENT_MAC).frame(), reason)
+    }
+
+    /// Opens a connection over TCP.
+    pub fn open(self, ends: &Ends) -> Self {
+        let opened = to_web(frames::tcp(ends.client, ends.web, SYN));
+        self.from_client(frames::tcp(ends.client, ends.vip, SYN), Reason::Redirected, opened)
+    }
+
+    /// Opens a connection over UDP.
+    pub fn open_udp(self, ends: &Ends) -> Self {
+        let opened = to_web(frames::udp(ends.client, ends.web));
+        self.from_client(frames::udp(ends.client, ends.vip), Reason::Redirected, opened)
+    }
+
+    /// Backends, services and members, as they belong in the maps.
+    pub fn world(&self) -> (Vec<Backend>, Vec<Member>, Vec<Service>) {
+        let mut world = (Vec::new(), Vec::new(), Vec::new());
+        for (ends, kind) in BOTH.into_iter().flat_map(|ends| [(ends, protocol::TCP), (ends, protocol::UDP)]) {
+            let id = world.2.len() as u32;
+            let web: SocketAddr = match self.web {
+                Web::There | Web::Nobody => ends.web,
+                Web::Silent => ends.silent,
+                Web::Lost => ends.lost,
+            }
+            .parse()
+            .unwrap();
+            let vip: SocketAddr = ends.vip.parse().unwrap();
+            world.0.push(Backend {
+                address: web.ip().into(),
+                port: web.port().to_be(),
+                state: state::AVAILABLE,
+                protocol: kind,
+                service: id,
+                ..Backend::default()
+            });
+            let weight = u32::from(self.web != Web::Nobody);
+            world.1.push(Member { backend: id, weight, last_weight: 1, ..Member::default() });
+            let key = ServiceKey {
+                address: Address::from(vip.ip()),
+                port: vip.port().to_be(),
+                protocol: kind,
+                ..ServiceKey::default()
+            };
+            world.2.push(Service {
+                key,
+                id,
+                generation: 1,
+                first: id,
+                count: 1,
+                divisor: 1,
+                greatest: weight,
+                state: in_use::PUBLISHED,
+                ..Service::default()
+            });
+        }
+        world
+    }
+}
+
+pub const FIN: u8 = 1;
+pub const SYN: u8 = 2;
+pub const RST: u8 = 4;
+pub const ACK: u8 = 16;
+
+/// As it leaves for the backend: one TTL less.
+pub fn to_web(packet: Packet) -> Option<Vec<u8>> {
+    let ttl = packet.ttl - 1;
+    Some(packet.ttl(ttl).link(WEB_MAC, INSIDE_MAC).frame())
+}
+
+/// As it leaves for the client: one TTL less.
+pub fn to_client(packet: Packet) -> Option<Vec<u8>> {
+    let ttl = packet.ttl - 1;
+    Some(packet.ttl(ttl).link(CLIENT_MAC, OUTSIDE_MAC).frame())
+}
+
+/// As it is left to the kernel when it came from outside.
+pub fn kept(packet: Packet) -> Option<Vec<u8>> {
+    Some(packet.link(OUTSIDE_MAC, CLIENT_MAC).frame())
+}
+
+/// As it goes back to the client whose packet it answers.
+pub fn back(packet: Packet) -> Option<Vec<u8>> {
+    Some(packet.link(CLIENT_MAC, OUTSIDE_MAC).frame())
+}
+
+/// Every behaviour.
+pub fn all() -> Vec<Scenario> {
+    [flows::all(), shapes::all(), errors::all()].concat()
+}

@@ -1,0 +1,218 @@
+//! The scenarios in memory, and what must hold for every packet.
+
+mod scenario;
+
+use lb_common::{
+    address::Address,
+    backend::{Member, state::REMOVED},
+    connection::state,
+    device::Device,
+    reason::Verdict,
+};
+use lb_ebpf::{
+    Outcome, Reason, Route, handle,
+    host::{HostFrame, HostTables},
+    sweep,
+};
+use proptest::prelude::*;
+use scenario::{
+    ACK, BOTH, CLIENT_MAC, FIN, INSIDE, INSIDE_MAC, MTU, OUTSIDE, OUTSIDE_MAC, RST, SYN, Scenario, WEB_MAC,
+    check::checksums,
+    frames::{Packet, tcp, udp},
+};
+use std::net::SocketAddr;
+
+fn address(text: &str) -> Address {
+    text.parse::<SocketAddr>().unwrap().ip().into()
+}
+
+fn tables(scenario: &Scenario, connections: u32) -> HostTables {
+    let (backends, members, services) = scenario.world();
+    let mut tables = HostTables::new(connections, backends.len() as u32);
+    for (index, backend) in backends.into_iter().enumerate() {
+        *tables.backends.at(index as u32).unwrap() = backend;
+    }
+    tables.members = members;
+    tables.settings.services = if scenario.services { services.len() as u32 } else { 0 };
+    tables.services = services.into_iter().map(|service| (service.key, service)).collect();
+    for interface in [OUTSIDE, INSIDE] {
+        tables.devices.insert(interface, Device { flags: scenario.devices, reserved: 0 });
+    }
+    for ends in BOTH {
+        let to = |interface, destination, source| Route::Hop { interface, destination, source, mtu: MTU };
+        tables.routes.insert(address(ends.web), to(INSIDE, WEB_MAC, INSIDE_MAC));
+        tables.routes.insert(address(ends.client), to(OUTSIDE, CLIENT_MAC, OUTSIDE_MAC));
+        tables.routes.insert(address(ends.silent), Route::NoNeighbour);
+    }
+    tables
+}
+
+fn run(tables: &HostTables, bytes: Vec<u8>, interface: u32) -> (Outcome, Vec<u8>) {
+    let mut frame = HostFrame { interface, ..HostFrame::new(bytes) };
+    let outcome = handle(&mut frame, tables);
+    (outcome, frame.bytes)
+}
+
+#[test]
+fn every_scenario_ends_as_it_says() {
+    let mut failed = Vec::new();
+    for scenario in scenario::all() {
+        let tables = tables(&scenario, scenario.connections);
+        for (number, step) in scenario.steps.iter().enumerate() {
+            if step.removes {
+                (0..4).for_each(|index| tables.backends.at(index).unwrap().state = REMOVED);
+            }
+            let (generic, partial) = (scenario.generic, scenario.partial);
+            let bytes = step.frame.clone();
+            let mut frame = HostFrame { bytes, interface: step.interface, generic, partial };
+            let outcome = handle(&mut frame, &tables);
+            let as_said = step.out.as_ref().is_none_or(|out| *out == frame.bytes);
+            if outcome.reason != step.reason || !as_said {
+                failed.push(format!(
+                    "{}, packet {number}: {:?} instead of {:?}\n in  {:02x?}\n out {:02x?}\n for {:02x?}",
+                    scenario.name, outcome.reason, step.reason, step.frame, frame.bytes, step.out
+                ));
+            }
+            if !partial && step.out.is_some() && checksums(&step.frame) == Some(true) {
+                assert_ne!(checksums(&frame.bytes), Some(false), "{}", scenario.name);
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{} steps\n{}", failed.len(), failed.join("\n"));
+}
+
+const PLAIN: &str = "any scenario with a backend";
+
+/// A client's packet, and the same packet as it must be after it was rewritten there and back.
+fn segment(family: usize, port: u16, is_tcp: bool, flags: u8, data: Vec<u8>) -> (Packet, Packet) {
+    let ends = BOTH[family];
+    let mut client: SocketAddr = ends.client.parse().unwrap();
+    client.set_port(port);
+    let client = client.to_string();
+    let make = |from: &str, to: &str| {
+        let packet = if is_tcp { tcp(from, to, flags) } else { udp(from, to) };
+        packet.data(data.clone())
+    };
+    (make(&client, ends.vip), make(ends.web, &client))
+}
+
+/// The bytes from the addresses on: everything that NAT may put back but TTL and link addresses.
+fn below_ttl(frame: &[u8]) -> Vec<u8> {
+    let mut bytes = frame[12..].to_vec();
+    match frame[12] {
+        // IPv4: TTL and header checksum.
+        8 => bytes[2 + 8] = 0,
+        _ => bytes[2 + 7] = 0,
+    }
+    if frame[12] == 8 {
+        bytes[2 + 10..2 + 12].fill(0);
+    }
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn checksums_stay_right_and_replies_come_from_the_service(
+        family in 0usize..2, port in 1u16.., is_tcp: bool,
+        data in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let tables = tables(&Scenario::new(PLAIN), 64);
+        let (forward, reply) = segment(family, port, is_tcp, SYN, data.clone());
+        let (outcome, out) = run(&tables, forward.link(OUTSIDE_MAC, CLIENT_MAC).frame(), OUTSIDE);
+        prop_assert_eq!(outcome, Outcome { reason: Reason::Redirected, detail: INSIDE });
+        prop_assert_eq!(checksums(&out), Some(true));
+        let (outcome, out) = run(&tables, reply.clone().link(INSIDE_MAC, WEB_MAC).frame(), INSIDE);
+        prop_assert_eq!(outcome, Outcome { reason: Reason::Redirected, detail: OUTSIDE });
+        prop_assert_eq!(checksums(&out), Some(true));
+        // From the service, with every byte that NAT has no business with as it was.
+        let mut expected = reply;
+        expected.source = BOTH[family].vip.parse::<SocketAddr>().unwrap().ip();
+        if let scenario::frames::Payload::Tcp { source, .. } | scenario::frames::Payload::Udp { source, .. } = &mut expected.payload {
+            *source = 80;
+        }
+        prop_assert_eq!(below_ttl(&out), below_ttl(&expected.frame()));
+    }
+
+    #[test]
+    fn arbitrary_bytes_pass_unchanged(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..300), ethertype in 0usize..4, ip in 0u8..16,
+    ) {
+        let tables = tables(&Scenario::new(PLAIN), 64);
+        if bytes.len() > 15 && ethertype > 0 {
+            bytes[12..14].copy_from_slice(&[[8, 0], [0x86, 0xdd], [0x81, 0]][ethertype - 1]);
+            bytes[0] &= 0xfe;
+            bytes[14] = [0x45, 0x60][usize::from(ethertype == 2)] | ip;
+        }
+        let (outcome, out) = run(&tables, bytes.clone(), OUTSIDE);
+        prop_assert_eq!(outcome.reason.verdict(), Verdict::Pass);
+        prop_assert_eq!(out, bytes);
+    }
+
+    #[test]
+    fn connections_are_counted_as_they_are(
+        events in prop::collection::vec((0usize..2, 1u16..40, any::<bool>(), 0usize..5, any::<bool>(), 0u32..4_000), 1..300),
+    ) {
+        let tables = tables(&Scenario::new(PLAIN), 32);
+        for (family, port, is_tcp, flags, is_reply, pause) in events {
+            let flags = [SYN, ACK, FIN | ACK, RST, SYN | ACK][flags];
+            let (forward, reply) = segment(family, port, is_tcp, flags, Vec::new());
+            match is_reply {
+                true => run(&tables, reply.link(INSIDE_MAC, WEB_MAC).frame(), INSIDE),
+                false => run(&tables, forward.link(OUTSIDE_MAC, CLIENT_MAC).frame(), OUTSIDE),
+            };
+            tables.now.set(tables.now.get() + pause);
+            (0..32).for_each(|slot| sweep::visit(&tables, slot, tables.now.get()));
+            prop_assert_eq!(counted(&tables), live(&tables));
+        }
+        tables.now.set(tables.now.get() + 100_000);
+        for _ in 0..3 {
+            (0..32).for_each(|slot| sweep::visit(&tables, slot, tables.now.get()));
+        }
+        prop_assert_eq!((counted(&tables), live(&tables)), ([(0, 0); 4], [(0, 0); 4]));
+        prop_assert_eq!(tables.free.borrow().len() as u32, tables.used.get().min(32));
+    }
+}
+
+/// Active and inactive connections of each backend, as it counts them.
+fn counted(tables: &HostTables) -> [(u32, u32); 4] {
+    std::array::from_fn(|index| {
+        let backend = tables.backends.at(index as u32).unwrap();
+        (backend.active(), backend.inactive())
+    })
+}
+
+/// The same, counted in the table.
+fn live(tables: &HostTables) -> [(u32, u32); 4] {
+    let mut counts = [(0, 0); 4];
+    for connection in (0..32).map(|slot| tables.connections.at(slot).unwrap()) {
+        if state::is_live(connection.word) {
+            let count = &mut counts[connection.backend_index as usize];
+            if state::is_active(connection.state()) { count.0 += 1 } else { count.1 += 1 }
+        }
+    }
+    counts
+}
+
+#[test]
+fn a_flow_stays_with_its_backend() {
+    let mut tables = tables(&Scenario::new(PLAIN), 64);
+    // A second backend for the first service: round robin would take it for the next packet.
+    let extra = tables.members.len() as u32;
+    let other: SocketAddr = BOTH[0].silent.parse().unwrap();
+    tables.backends.at(3).unwrap().address = other.ip().into();
+    let pair = [0, 3].map(|backend| Member { backend, weight: 1, last_weight: 1, ..Member::default() });
+    tables.members.extend(pair);
+    for service in tables.services.values_mut() {
+        (service.first, service.count) = (extra, 2);
+    }
+    let mut seen = std::collections::HashSet::new();
+    for port in 1..20 {
+        let frame = |flags| segment(0, port, true, flags, Vec::new()).0.link(OUTSIDE_MAC, CLIENT_MAC).frame();
+        let first = run(&tables, frame(SYN), OUTSIDE).1[30..34].to_vec();
+        for _ in 0..5 {
+            assert_eq!(run(&tables, frame(ACK), OUTSIDE).1[30..34], first[..]);
+        }
+        seen.insert(first);
+    }
+    assert_eq!(seen.len(), 2);
+}
