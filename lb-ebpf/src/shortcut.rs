@@ -29,6 +29,7 @@ use lb_common::{
 
 /// What becomes of a plain packet; `None` when it has to go the long way.
 #[inline(always)]
+#[expect(clippy::if_same_then_else, reason = "each copy has the offsets of its family as constants")]
 pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome> {
     let settings = tables.settings()?;
     if settings.services == 0 {
@@ -43,7 +44,6 @@ pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome>
         ethernet::IPV6 => plain_ipv6(frame)?,
         _ => return None,
     };
-    // Twice the same code, each with the offsets of its family as constants.
     if packet.is_ipv4() {
         forward(frame, tables, settings, &packet)
     } else {
