@@ -1,4 +1,5 @@
-//! A real nginx that answers every request with one line, on 80 and on 443.
+//! A real nginx that answers every request with one line, on 80 and on 443; below `/files/` it serves
+//! what lies in that directory of its prefix.
 
 use std::{
     fs,
@@ -84,6 +85,7 @@ http {{
         listen 443 ssl;
         listen [::]:443 ssl;
         location / {{ return 200 "{answer}\n"; }}
+        location /files/ {{ root .; }}
     }}
 }}
 "#
