@@ -1,0 +1,246 @@
+//! The real object in the kernel, in a network namespace of the thread's own with two interfaces,
+//! their neighbours and routes.
+
+use super::namespace::run;
+use crate::scenario::{BOTH, CLIENT_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scenario, WEB_MAC};
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    maps::{Array, HashMap, PerCpuArray, Stack},
+    programs::{TestRun as _, TestRunOptions, Xdp},
+};
+use lb_common::{
+    backend::{Backend, Member, state::REMOVED},
+    bucket::{Bucket, buckets},
+    connection::{Connection, state},
+    device::Device,
+    fragment::{FragmentKey, FragmentPorts},
+    reason::COUNTERS,
+    service::{Service, ServiceKey},
+    settings::{Settings, Table},
+};
+use std::net::SocketAddr;
+
+/// What `build.rs` built: the same bytes that `lb-ctl` carries.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
+
+/// A row of counters, one for each reason.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Reasons([u64; COUNTERS]);
+// SAFETY: an array of integers.
+unsafe impl Pod for Reasons {}
+
+/// `struct xdp_md` (`linux/bpf.h`), as `BPF_PROG_TEST_RUN` takes it.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Context {
+    data: u32,
+    data_end: u32,
+    data_meta: u32,
+    ingress_interface: u32,
+    receive_queue: u32,
+    egress_interface: u32,
+}
+
+/// A loaded program and its maps.
+pub struct Kernel {
+    ebpf: Ebpf,
+    connections: u32,
+}
+
+impl Kernel {
+    /// Moves the calling thread to a new network namespace, which ends with the thread.
+    pub fn new(generic: bool, partial: bool, connections: u32) -> Self {
+        assert_eq!(run("id", &["-u"]).trim(), "0", "these tests need root: cargo xtask test");
+        // SAFETY: changes nothing but the namespace of this thread.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "a new network namespace");
+        set_up();
+        let (generic, partial) = (u8::from(generic), u8::from(partial));
+        let mask = buckets(connections) - 1;
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries("INDEX", mask + 1)
+            .map_max_entries("CONNECTIONS", connections)
+            .map_max_entries("FREE", connections)
+            .override_global("GENERIC", &generic, true)
+            .override_global("PARTIAL", &partial, true)
+            .override_global("INDEX_MASK", &mask, true)
+            .load(OBJECT)
+            .unwrap();
+        for name in ["balance", "arm", "disarm"] {
+            program(&mut ebpf, name).load().unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        Self { ebpf, connections }
+    }
+
+    fn array<T: Pod>(&mut self, name: &str) -> Array<&mut aya::maps::MapData, T> {
+        Array::try_from(self.ebpf.map_mut(name).unwrap()).unwrap()
+    }
+
+    fn set<T: Pod>(&mut self, name: &str, index: u32, value: T) {
+        self.array(name).set(index, value, 0).unwrap();
+    }
+
+    /// Empties every map, and fills in the scenario's services.
+    pub fn install(&mut self, scenario: &Scenario) {
+        let (backends, members, services) = scenario.world();
+        let mut settings =
+            Settings::new(scenario.connections, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
+        settings.services = if scenario.services { services.len() as u32 } else { 0 };
+        self.set("SETTINGS", 0, settings);
+        self.set("TABLE", 0, Table { backends: backends.len() as u32, ..Table::default() });
+        for slot in 0..self.connections {
+            self.set("CONNECTIONS", slot, Connection::default());
+        }
+        for index in 0..buckets(self.connections) {
+            self.set("INDEX", index, Bucket::default());
+        }
+        let mut free: Stack<_, u32> = Stack::try_from(self.ebpf.map_mut("FREE").unwrap()).unwrap();
+        while free.pop(0).is_ok() {}
+        let mut fragments: HashMap<_, FragmentKey, FragmentPorts> =
+            HashMap::try_from(self.ebpf.map_mut("FRAGMENTS").unwrap()).unwrap();
+        for key in fragments.keys().collect::<Vec<_>>() {
+            fragments.remove(&key.unwrap()).unwrap();
+        }
+        for (index, backend) in (0..).zip(backends) {
+            self.set("BACKENDS", index, backend);
+        }
+        for (index, member) in (0..).zip(members) {
+            self.set::<Member>("MEMBERS", index, member);
+        }
+        for (index, service) in (0..).zip(services) {
+            self.set::<Service>("RECORDS", index, service);
+            let mut map: HashMap<_, ServiceKey, u32> =
+                HashMap::try_from(self.ebpf.map_mut("SERVICES").unwrap()).unwrap();
+            map.insert(service.key, index, 0).unwrap();
+        }
+        let mut devices: HashMap<_, u32, Device> =
+            HashMap::try_from(self.ebpf.map_mut("DEVICES").unwrap()).unwrap();
+        for interface in [OUTSIDE, INSIDE] {
+            devices.insert(interface, Device { flags: scenario.devices, reserved: 0 }, 0).unwrap();
+        }
+    }
+
+    /// Takes every backend out of its service.
+    pub fn remove_backends(&mut self) {
+        for index in 0..4 {
+            let mut backend: Backend = self.array("BACKENDS").get(&index, 0).unwrap();
+            backend.state = REMOVED;
+            self.set("BACKENDS", index, backend);
+        }
+    }
+
+    /// Gives every state the same timeout.
+    pub fn set_timeouts(&mut self, ticks: u32) {
+        let mut settings: Settings = self.array("SETTINGS").get(&0, 0).unwrap();
+        settings.timeouts.fill(ticks);
+        self.set("SETTINGS", 0, settings);
+    }
+
+    /// Runs `arm` or `disarm`.
+    pub fn sweep(&mut self, name: &str) {
+        let options = TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::new() };
+        assert_eq!(program(&mut self.ebpf, name).test_run(options).unwrap().return_value, 2, "{name}");
+    }
+
+    /// Runs one packet: the XDP action, and the packet afterwards.
+    pub fn run(&mut self, frame: &[u8], interface: u32) -> (u32, Vec<u8>) {
+        let context = Context {
+            data: 0,
+            data_end: frame.len() as u32,
+            data_meta: 0,
+            ingress_interface: interface,
+            receive_queue: 0,
+            egress_interface: 0,
+        };
+        let mut out = vec![0; frame.len() + 256];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(bytemuck::bytes_of(&context)),
+            ..TestRunOptions::new()
+        };
+        let result = program(&mut self.ebpf, "balance").test_run(options).unwrap();
+        out.truncate(result.data_size_out as usize);
+        (result.return_value, out)
+    }
+
+    /// Packets by reason, over all CPUs.
+    pub fn reasons(&mut self) -> [u64; COUNTERS] {
+        let map: PerCpuArray<_, Reasons> =
+            PerCpuArray::try_from(self.ebpf.map_mut("REASONS").unwrap()).unwrap();
+        let mut sums = [0; COUNTERS];
+        for row in map.get(&0, 0).unwrap().iter() {
+            sums.iter_mut().zip(row.0).for_each(|(sum, count)| *sum += count);
+        }
+        sums
+    }
+
+    /// The connection table.
+    pub fn connections(&mut self) -> Vec<Connection> {
+        let count = self.connections;
+        let map = self.array("CONNECTIONS");
+        (0..count).map(|slot| map.get(&slot, 0).unwrap()).collect()
+    }
+
+    /// Entries of the index.
+    pub fn indexed(&mut self) -> u64 {
+        let count = buckets(self.connections);
+        let map: Array<_, Bucket> = self.array("INDEX");
+        let all = (0..count).map(|index| map.get(&index, 0).unwrap());
+        all.map(|bucket| bucket.entries.iter().filter(|&&entry| entry != 0).count() as u64 + bucket.overflow)
+            .sum()
+    }
+
+    /// Active and inactive connections of each backend, as it counts them.
+    pub fn counted(&mut self) -> [(u32, u32); 4] {
+        let map: Array<_, Backend> = self.array("BACKENDS");
+        std::array::from_fn(|index| {
+            let backend = map.get(&(index as u32), 0).unwrap();
+            (backend.active(), backend.inactive())
+        })
+    }
+
+    /// The same, counted in the table.
+    pub fn live(&mut self) -> [(u32, u32); 4] {
+        let mut counts = [(0, 0); 4];
+        for connection in self.connections() {
+            if state::is_live(connection.word) {
+                let count = &mut counts[connection.backend_index as usize];
+                if state::is_active(connection.state()) { count.0 += 1 } else { count.1 += 1 }
+            }
+        }
+        counts
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
+    ebpf.program_mut(name).unwrap().try_into().unwrap()
+}
+
+fn set_up() {
+    let ip = |line: &str| run("ip", &line.split_whitespace().collect::<Vec<_>>());
+    let mac = |bytes: [u8; 6]| bytes.map(|byte| format!("{byte:02x}")).join(":");
+    ip("link set lo up");
+    run("sysctl", &["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
+    for (name, index, own) in [("outside", OUTSIDE, OUTSIDE_MAC), ("inside", INSIDE, INSIDE_MAC)] {
+        ip(&format!("link add {name} index {index} address {} type veth peer name far-{name}", mac(own)));
+        ip(&format!("link set far-{name} up"));
+        ip(&format!("link set {name} up"));
+    }
+    for (address, device) in [
+        ("192.168.2.200/24", "outside"),
+        ("192.168.33.100/24", "inside"),
+        ("2001:db8:2::200/64", "outside"),
+        ("2001:db8:33::100/64", "inside"),
+    ] {
+        let nodad = if address.contains(':') { "nodad" } else { "" };
+        ip(&format!("address add {address} dev {device} {nodad}"));
+    }
+    for ends in BOTH {
+        for (text, device, neighbour) in [(ends.client, "outside", CLIENT_MAC), (ends.web, "inside", WEB_MAC)]
+        {
+            let address = text.parse::<SocketAddr>().unwrap().ip();
+            ip(&format!("neighbour replace {address} lladdr {} dev {device} nud permanent", mac(neighbour)));
+        }
+    }
+}
