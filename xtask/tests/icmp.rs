@@ -1,0 +1,132 @@
+//! Ping, traceroute and path MTU discovery through the balancer, as with IPVS.
+
+mod through;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Result, ensure};
+use through::{Path, UdpEcho, loaded, service};
+use xtask::lab::{Lab, VIP, VIP6};
+
+#[test]
+fn the_host_answers_ping_to_the_service_address() -> Result<()> {
+    let lab = loaded(Path::Kernel, 1500)?;
+    service(&lab.balancer, "-t", 80, 2)?;
+    for destination in [VIP, VIP6, "192.168.33.111", "fd00:33::112"] {
+        lab.client.run(["ping", "-n", "-c", "2", "-i", "0.2", "-W", "5", destination])?;
+    }
+    assert!(through::counters(&lab.balancer)?.contains_key("IcmpToHost"));
+    Ok(())
+}
+
+#[test]
+fn traceroute_shows_the_service_as_the_balancer_and_as_the_server() -> Result<()> {
+    for path in [Path::Kernel, Path::Redirect] {
+        let lab = loaded(path, 1500)?;
+        let _server = UdpEcho::start(&lab.web1, 8080)?;
+        service(&lab.balancer, "-t", 80, 2)?;
+        service(&lab.balancer, "-u", 8080, 1)?;
+        // A closed port: the server's ICMP error ends the trace.
+        service(&lab.balancer, "-u", 9, 1)?;
+        for destination in [VIP, VIP6] {
+            for [protocol, port] in [["-T", "80"], ["-U", "8080"], ["-U", "9"]] {
+                let trace = ["-n", protocol, "-p", port, "-q", "1", "-m", "4", "-w", "3", destination];
+                let trace = lab.client.run(["traceroute"].iter().chain(&trace))?;
+                let hops: Vec<_> =
+                    trace.lines().skip(1).map(|line| line.split_whitespace().nth(1).unwrap_or("")).collect();
+                ensure!(hops == [destination, destination], "{path:?} {protocol} {port}: {trace}");
+            }
+        }
+    }
+    Ok(())
+}
+
+const LENGTH: usize = 1_000_000;
+
+/// Where the first server's nginx looks for files.
+fn files(lab: &Lab) -> Result<PathBuf> {
+    let files = lab.site.directory().join(format!("nginx-{}", lab.web1.name())).join("files");
+    fs::create_dir_all(&files)?;
+    fs::write(files.join("large"), [b'x'; LENGTH])?;
+    Ok(files)
+}
+
+/// The path MTU that a namespace has learned for a destination.
+fn assert_learned(namespace: &xtask::lab::Namespace, destination: &str, mtu: u32) -> Result<()> {
+    let route = namespace.ip(&format!("route get {destination}"))?;
+    ensure!(route.contains(&format!("mtu {mtu}")), "{} to {destination}: {route}", namespace.name());
+    Ok(())
+}
+
+#[test]
+fn a_client_learns_the_smaller_mtu_of_the_servers_link() -> Result<()> {
+    for path in [Path::Kernel, Path::Redirect] {
+        let lab = loaded(path, 1500)?;
+        service(&lab.balancer, "-t", 80, 1)?;
+        // The servers keep 1500, so that their segment size does not give it away.
+        lab.balancer.ip("link set inside mtu 1400")?;
+        // As a client whose device does not segment: its packets on the wire are what it sends.
+        lab.client.run(["ethtool", "-K", "eth0", "tso", "off", "gso", "off"])?;
+        let form = format!("@{}", files(&lab)?.join("large").display());
+        for vip in [VIP.to_owned(), format!("[{VIP6}]")] {
+            let url = format!("http://{vip}/");
+            let command = ["curl", "-sSf", "--max-time", "20", "-H", "Expect:", "--data-binary", &form, &url];
+            ensure!(lab.client.run(command)? == "Web1 called.\n", "{path:?} {vip}: upload");
+            assert_learned(&lab.client, vip.trim_matches(['[', ']']), 1400)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_learns_the_smaller_mtu_of_the_clients_link() -> Result<()> {
+    for path in [Path::Kernel, Path::Redirect] {
+        let lab = loaded(path, 1500)?;
+        service(&lab.balancer, "-t", 80, 1)?;
+        lab.balancer.ip("link set outside mtu 1400")?;
+        lab.web1.run(["ethtool", "-K", "eth0", "tso", "off", "gso", "off"])?;
+        files(&lab)?;
+        for (vip, client) in [(VIP.to_owned(), "192.168.2.10"), (format!("[{VIP6}]"), "fd00:2::10")] {
+            let down = through::curl(&lab.client, &format!("http://{vip}/files/large"))?;
+            ensure!(down.len() == LENGTH, "{path:?} {vip}: {} bytes came", down.len());
+            assert_learned(&lab.web1, client, 1400)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_mtu_error_from_a_router_behind_the_balancer_reaches_its_client() -> Result<()> {
+    for path in [Path::Kernel, Path::Redirect] {
+        let lab = loaded(path, 1500)?;
+        // The server moves behind web2, which routes to it over a narrow link.
+        lab.web2.forward()?;
+        let far = lab.site.namespace("far")?;
+        far.connect("eth0", &lab.web2, "far")?;
+        for (namespace, device) in [(&far, "eth0"), (&lab.web2, "far")] {
+            namespace.ip(&format!("link set {device} mtu 1300"))?;
+        }
+        far.addresses("eth0", &["192.168.44.1/24", "fd00:44::1/64"])?;
+        lab.web2.addresses("far", &["192.168.44.2/24", "fd00:44::2/64"])?;
+        far.gateways(&["192.168.44.2", "fd00:44::2"])?;
+        lab.balancer.ip("route add 192.168.44.0/24 via 192.168.33.112")?;
+        lab.balancer.ip("route add fd00:44::/64 via fd00:33::112")?;
+        let _server = UdpEcho::start(&far, 7000)?;
+        for (vip, server) in [(VIP.to_owned(), "192.168.44.1"), (format!("[{VIP6}]"), "[fd00:44::1]")] {
+            through::ctl(&lab.balancer, &format!("service add -u {vip}:7000 -s rr"))?;
+            through::ctl(&lab.balancer, &format!("backend add -u {vip}:7000 -r {server}:7000 -m"))?;
+            // The first is too long and is lost; the kernel fragments those after it.
+            through::eventually(|| {
+                let socket = through::udp(&lab.client, &format!("{vip}:7000"))?;
+                socket.set_read_timeout(Some(through::PATIENCE / 10))?;
+                socket.send(&[7; 1400])?;
+                ensure!(socket.recv(&mut [0; 1500])? == 1400, "a datagram cut short");
+                Ok(())
+            })?;
+            let vip = vip.trim_matches(['[', ']']);
+            assert_learned(&lab.client, vip, 1300)?;
+        }
+        assert!(through::counters(&lab.balancer)?.keys().any(|reason| reason.starts_with("IcmpError")));
+    }
+    Ok(())
+}
