@@ -75,7 +75,8 @@ impl Args {
         fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
 
         let links = self.attach(&directory, interfaces)?;
-        let names: Vec<_> = interfaces.iter().map(|interface| interface.name.clone()).collect();
+        let receivers = interface::receivers(interfaces, &interface::all()?);
+        let names: Vec<_> = receivers.iter().map(|interface| interface.name.clone()).collect();
         let changed = sysctl::accept_local(pins.cookie, &names)?;
         // Only now, because a program on a veth lets its far end take redirected packets.
         let modes: BTreeMap<u32, Mode> =

@@ -19,6 +19,10 @@ pub struct Interface {
     pub kind: Option<String>,
     /// For a device the bus that it sits on: `pci`, `virtio`, …
     pub bus: Option<String>,
+    /// The interface that takes its packets over: the bridge or bond that it is a port of.
+    pub master: Option<u32>,
+    /// For a VLAN the number of the interface that carries it.
+    pub carrier: Option<u32>,
     /// The longest IP packet, in bytes.
     pub mtu: u32,
     /// The id of the XDP program attached to it, and how.
@@ -44,6 +48,24 @@ impl Interface {
             Some(bus) => matches!(bus, "virtio" | "xen" | "vmbus"),
         }
     }
+}
+
+/// The interfaces by which the kernel sees packets that come in through these: they themselves, the
+/// bridges that they are ports of, and the VLANs on them and on those.
+pub fn receivers(through: &[Interface], all: &[Interface]) -> Vec<Interface> {
+    let mut found = through.to_vec();
+    let mut next = 0;
+    while let Some(lower) = found.get(next).cloned() {
+        next += 1;
+        let receives =
+            |upper: &&Interface| lower.master == Some(upper.index) || upper.carrier == Some(lower.index);
+        for upper in all.iter().filter(receives) {
+            if found.iter().all(|known| known.index != upper.index) {
+                found.push(upper.clone());
+            }
+        }
+    }
+    found
 }
 
 /// Every interface of this network namespace.
@@ -76,12 +98,17 @@ fn parse(answer: &[u8]) -> Option<Interface> {
         };
         Some((mode, u32::from_ne_bytes(bytes(xdp.get(&IFLA_XDP_PROG_ID)?)?)))
     };
+    let number = |kind: u16| link.get(&kind).and_then(|number| bytes(number)).map(u32::from_ne_bytes);
+    let kind = info.get(&libc::IFLA_INFO_KIND).map(|kind| text(kind));
     Some(Interface {
         index,
         name: text(link.get(&libc::IFLA_IFNAME)?),
-        kind: info.get(&libc::IFLA_INFO_KIND).map(|kind| text(kind)),
+        master: number(libc::IFLA_MASTER),
+        // The peer of a veth is told in the same way, and may even be in another namespace.
+        carrier: if kind.as_deref() == Some("vlan") { number(libc::IFLA_LINK) } else { None },
+        kind,
         bus: link.get(&IFLA_PARENT_DEV_BUS_NAME).map(|bus| text(bus)),
-        mtu: link.get(&libc::IFLA_MTU).and_then(|mtu| bytes(mtu)).map(u32::from_ne_bytes)?,
+        mtu: number(libc::IFLA_MTU)?,
         program: program(),
         features: None,
     })
@@ -112,4 +139,27 @@ fn xdp_features() -> Option<HashMap<u32, u64>> {
         Some((index, u64::from_ne_bytes(bytes(device.get(&NETDEV_A_DEV_XDP_FEATURES)?)?)))
     };
     Some(devices.iter().filter_map(of_device).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(index: u32, master: Option<u32>, carrier: Option<u32>) -> Interface {
+        Interface { index, master, carrier, ..Interface::default() }
+    }
+
+    #[test]
+    fn the_kernel_sees_packets_on_bridges_and_vlans_above() {
+        let port = interface(1, Some(2), None);
+        let all = [
+            port.clone(),
+            interface(2, None, None),
+            interface(3, None, Some(2)),
+            interface(4, None, Some(3)),
+            interface(5, None, None),
+        ];
+        let found: Vec<_> = receivers(&[port], &all).iter().map(|interface| interface.index).collect();
+        assert_eq!(found, [1, 2, 3, 4]);
+    }
 }
