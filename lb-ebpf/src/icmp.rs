@@ -156,7 +156,11 @@ fn requote<F: Frame>(
         && let Some(old) = frame.load::<u16>(place)
         && (old != 0 || inner.protocol as u8 == protocol::TCP)
     {
-        let new = ports.apply(old);
+        let mut new = ports.apply(old);
+        // RFC 768: a sum of zero is written as ones, because zero says that there is none.
+        if new == 0 && inner.protocol as u8 == protocol::UDP {
+            new = 0xffff;
+        }
         frame.store(place, new)?;
         covered = covered.word(old, new);
     }
