@@ -6,7 +6,11 @@ mod balance;
 mod scenario;
 
 use balance::{kernel::Kernel, mutation::Mutation};
-use lb_common::{connection::state::is_live, reason::Verdict, time::ticks};
+use lb_common::{
+    connection::state::is_live,
+    reason::{Reason, Verdict},
+    time::ticks,
+};
 use scenario::{INSIDE, OUTSIDE, Scenario, all, check::checksums};
 use std::{
     env,
@@ -46,7 +50,7 @@ fn the_kernel_does_what_every_scenario_says() {
                     failed.push(format!(
                         "{}, packet {number}: verdict {verdict}, {:?} instead of {:?}\n out {out:02x?}\n for {:02x?}",
                         scenario.name,
-                        lb_common::reason::Reason::from_number(reason as u32),
+                        Reason::from_number(reason as u32),
                         step.reason,
                         step.out
                     ));
@@ -96,7 +100,11 @@ fn a_million_mutated_packets_break_nothing() {
     println!("{packets} packets in {:?}: {changed} were ours, {judged} judged", start.elapsed());
     assert!(packets < 10_000 || (changed > packets / 10 && judged > packets / 20));
 
-    assert_eq!(kernel.reasons().iter().sum::<u64>(), packets, "each packet has one reason");
+    let reasons = kernel.reasons();
+    for (reason, count) in Reason::ALL.iter().zip(reasons).filter(|(_, count)| *count > 0) {
+        println!("{count:>8} {}", reason.words());
+    }
+    assert_eq!(reasons.iter().sum::<u64>(), packets, "each packet has one reason");
     kernel.sweep("disarm");
     assert_eq!(kernel.counted(), kernel.live(), "backends count the connections that live");
     kernel.sweep("arm");

@@ -81,6 +81,15 @@ fn every_scenario_ends_as_it_says() {
     assert!(failed.is_empty(), "{} steps\n{}", failed.len(), failed.join("\n"));
 }
 
+#[test]
+fn less_than_an_ethernet_header_passes() {
+    let tables = tables(&Scenario::new(PLAIN), 64);
+    for length in 0..14 {
+        let outcome = run(&tables, vec![0; length], OUTSIDE).0;
+        assert_eq!(outcome, Outcome::of(Reason::TruncatedEthernet));
+    }
+}
+
 const PLAIN: &str = "any scenario with a backend";
 
 /// A client's packet, and the same packet as it must be after it was rewritten there and back.

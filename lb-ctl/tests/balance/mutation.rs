@@ -37,6 +37,9 @@ impl Mutation {
         }
         let at = self.below(self.frames.len());
         let mut frame = self.frames[at].clone();
+        if choice % 2 == 1 {
+            self.other_port(&mut frame);
+        }
         let changes = if choice < 4 { 0 } else { 1 + self.below(4) };
         for _ in 0..changes {
             match self.below(10) {
@@ -54,5 +57,20 @@ impl Mutation {
             }
         }
         frame
+    }
+
+    /// Another source port, so that connections come and go, with what makes up for it in the word
+    /// six bytes on: TCP's sequence number or UDP's checksum.
+    fn other_port(&mut self, frame: &mut [u8]) {
+        let (place, protocol) = if frame[12] == 8 { (34, frame[23]) } else { (54, frame[20]) };
+        if ![6, 17].contains(&protocol) || frame.len() < place + 8 {
+            return;
+        }
+        let change = 1 + self.below(0xfffe) as u32;
+        for (at, change) in [(place, change), (place + 6, 0xffff - change)] {
+            let sum = u32::from(u16::from_be_bytes([frame[at], frame[at + 1]])) + change;
+            let folded = (sum & 0xffff) + (sum >> 16);
+            frame[at..at + 2].copy_from_slice(&(folded as u16).to_be_bytes());
+        }
     }
 }

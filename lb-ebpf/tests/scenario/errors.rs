@@ -1,11 +1,11 @@
 //! ICMP errors about connections, in both directions.
 
 use super::{
-    ACK, BOTH, CLIENT_MAC, Ends, OUTSIDE, OUTSIDE_MAC, SYN, Scenario,
+    ACK, BOTH, CLIENT_MAC, Ends, OUTSIDE_MAC, SYN, Scenario,
     frames::{Checksum, Packet, icmp, tcp, udp},
-    to_client, to_web,
+    kept, to_client, to_web,
 };
-use lb_common::reason::Reason::*;
+use lb_common::{device::flags::REDIRECT, reason::Reason::*};
 
 pub fn all() -> Vec<Scenario> {
     BOTH.into_iter().flat_map(of).collect()
@@ -61,8 +61,42 @@ fn of(e: &Ends) -> Vec<Scenario> {
         IcmpTtlExpired,
         None,
     ));
+    let about_web = tcp(e.web, e.client, ACK).packet();
+    let passed = icmp(e.router, e.web, if v4 { 3 } else { 1 }, 1, 0, about_web);
+    for (what, devices, tags) in [("XDP cannot send", 0, 0), ("tagged", REDIRECT, 1)] {
+        let tagged = |packet: Packet| if tags == 1 { packet.tag(0x8100) } else { packet };
+        let opened = match devices {
+            0 => (KernelDevice, kept(tcp(e.client, e.web, SYN))),
+            _ => (Redirected, to_web(tcp(e.client, e.web, SYN))),
+        };
+        all.push(
+            Scenario {
+                devices,
+                ..Scenario::new(format!("an error is translated and left to the kernel: {what} ({family})"))
+            }
+            .from_client(tcp(e.client, e.vip, SYN), opened.0, opened.1)
+            .from_client(
+                tagged(error(about.clone())),
+                IcmpErrorKernel,
+                kept(tagged(passed.clone())),
+            ),
+        );
+    }
+    // Of two bytes of data one pair makes the quoted checksum zero, which UDP writes as ffff.
+    let made = |from, value: u16| udp(from, e.client).data(value.to_be_bytes().to_vec()).packet();
+    let is_zero =
+        |value: &u16| made(e.web, *value).ends_with(&[&[0xff; 2][..], &value.to_be_bytes()].concat());
+    let value = (0..=u16::MAX).find(is_zero).unwrap();
+    all.push(
+        Scenario::new(format!("a quoted UDP checksum of zero is written as ffff ({family})"))
+            .open_udp(e)
+            .from_client(
+                error(made(e.vip, value)),
+                IcmpError,
+                to_web(icmp(e.router, e.web, if v4 { 3 } else { 1 }, 1, 0, made(e.web, value))),
+            ),
+    );
     let unchanged = |packet: Packet| packet.link(OUTSIDE_MAC, CLIENT_MAC).frame();
-    let _ = (OUTSIDE, SYN);
     for cut in 0..header + 8 {
         let frame = unchanged(error(about[..cut].to_vec()));
         let reason = if cut < header { TruncatedIp } else { TruncatedTransport };
