@@ -26,4 +26,6 @@ pub mod flags {
     pub const TRANSMIT: u32 = 2;
     /// The program is attached here.
     pub const ATTACHED: u32 = 4;
+    /// VLANs are carried by it: tags may be taken off, and kept apart, before XDP sees the frame.
+    pub const VLANS: u32 = 8;
 }

@@ -121,7 +121,9 @@ fn build<F: Frame, T: Tables>(
     let interface = frame.interface();
     let flags = tables.device(interface).map_or(0, |device| device.flags);
     let transmit = flags & device::flags::TRANSMIT != 0 || frame.keeps_buffer();
-    let sent = transmit || flags & device::flags::REDIRECT != 0;
+    // A tag that was taken off before XDP saw the frame only comes back if the kernel routes.
+    let loses_tag = flags & device::flags::VLANS != 0 && !frame.keeps_buffer();
+    let sent = !loses_tag && (transmit || flags & device::flags::REDIRECT != 0);
     // Sent, it goes back where it came from. Passed, it must be for this host, which routes it.
     let header = match sent {
         true => Ethernet { destination: outer.source, source: outer.destination, kind: outer.kind },

@@ -74,7 +74,12 @@ pub fn refresh<F: Frame, T: Tables>(
             hop.source = source;
             // Kernels that report no MTU with a route say 0.
             hop.mtu = if mtu == 0 { u16::MAX } else { mtu };
-            hop.exit = exit_of(frame, interface, flags);
+            // A socket buffer would take its VLAN tag, which XDP does not see, along to the other side.
+            let arrival = tables.device(frame.interface()).map_or(0, |device| device.flags);
+            hop.exit = match frame.keeps_buffer() && arrival & device::flags::VLANS != 0 {
+                true => exit::KERNEL,
+                false => exit_of(frame, interface, flags),
+            };
             hop.checked = now;
             if hop.exit == exit::KERNEL {
                 Err(Reason::KernelDevice)

@@ -2,7 +2,7 @@
 
 use super::{
     Mode, driver,
-    interface::{Interface, features},
+    interface::{self, Interface, features},
 };
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData};
@@ -67,8 +67,11 @@ pub fn describe(pins: &Path, interfaces: &[Interface], attached: &BTreeMap<u32, 
     let mut devices: HashMap<_, u32, Device> = HashMap::try_from(Map::HashMap(map))?;
     let old: Vec<u32> = devices.keys().collect::<Result<_, _>>()?;
     for interface in interfaces {
-        let capability = judge(interface, attached.get(&interface.index).copied());
-        devices.insert(interface.index, capability.device, 0)?;
+        let mut device = judge(interface, attached.get(&interface.index).copied()).device;
+        if carries_vlans(interface, interfaces) {
+            device.flags |= flags::VLANS;
+        }
+        devices.insert(interface.index, device, 0)?;
     }
     for index in old.iter().filter(|&&index| interfaces.iter().all(|interface| interface.index != index)) {
         devices.remove(index)?;
@@ -76,9 +79,24 @@ pub fn describe(pins: &Path, interfaces: &[Interface], attached: &BTreeMap<u32, 
     Ok(())
 }
 
+/// Whether the kernel sees some of an interface's packets on a VLAN above it.
+fn carries_vlans(interface: &Interface, all: &[Interface]) -> bool {
+    let mut receivers = interface::receivers(std::slice::from_ref(interface), all).into_iter();
+    receivers.any(|receiver| receiver.index != interface.index && receiver.carrier.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_below_a_vlan_carries_vlans() {
+        let lower = Interface { index: 1, ..Interface::default() };
+        let vlan = Interface { index: 2, carrier: Some(1), ..Interface::default() };
+        let all = [lower, vlan];
+        assert!(carries_vlans(&all[0], &all));
+        assert!(!carries_vlans(&all[1], &all));
+    }
 
     fn flags_of(kind: Option<&str>, bus: Option<&str>, bits: Option<u64>, attached: Option<Mode>) -> u32 {
         let interface = Interface {
