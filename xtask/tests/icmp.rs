@@ -47,7 +47,7 @@ const LENGTH: usize = 1_000_000;
 fn files(lab: &Lab) -> Result<PathBuf> {
     let files = lab.site.directory().join(format!("nginx-{}", lab.web1.name())).join("files");
     fs::create_dir_all(&files)?;
-    fs::write(files.join("large"), [b'x'; LENGTH])?;
+    fs::write(files.join("large"), vec![b'x'; LENGTH])?;
     Ok(files)
 }
 
