@@ -1,6 +1,7 @@
 //! Packets of random and of mutated bytes, the same for the same seed.
 
 use crate::scenario::Scenario;
+use lb_common::reason::Reason;
 
 /// An endless row of frames.
 pub struct Mutation {
@@ -12,9 +13,9 @@ impl Mutation {
     /// Mutations of the frames that go in and come out of the scenarios.
     pub fn new(seed: u64, scenarios: Vec<Scenario>) -> Self {
         let steps = scenarios.into_iter().flat_map(|scenario| scenario.steps);
-        let mut frames: Vec<_> = steps.flat_map(|step| [Some(step.frame), step.out]).flatten().collect();
         // Much of the table is one frame cut at every byte.
-        frames.retain(|frame| frame.len() > 50);
+        let steps = steps.filter(|step| step.reason != Reason::TruncatedIp);
+        let mut frames: Vec<_> = steps.flat_map(|step| [Some(step.frame), step.out]).flatten().collect();
         frames.sort();
         frames.dedup();
         Self { state: seed.max(1), frames }
