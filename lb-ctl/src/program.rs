@@ -5,6 +5,7 @@ pub mod device;
 mod driver;
 pub mod interface;
 pub mod kernel;
+mod link;
 mod mode;
 pub mod namespace;
 mod netlink;

@@ -3,6 +3,7 @@
 use super::{
     Mode,
     interface::Interface,
+    link,
     object::{self, Instance},
 };
 use anyhow::{Context as _, Result, bail};
@@ -144,11 +145,12 @@ fn interface_of(link: &FdLink) -> Result<Option<u32>> {
     Ok(None)
 }
 
-/// Removes every link of a directory, which detaches the program.
+/// Detaches and removes every link of a directory.
 pub fn detach(pins: &Path) -> Result<()> {
     for entry in fs::read_dir(pins).with_context(|| format!("cannot read {}", pins.display()))? {
         let path = entry?.path();
         if path.file_name().and_then(|name| index_of(name.to_str()?)).is_some() {
+            link::detach(&path).with_context(|| format!("cannot detach {}", path.display()))?;
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }

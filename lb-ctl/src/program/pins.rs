@@ -1,6 +1,6 @@
 //! Where a load is pinned: `<BPF file system>/lb/<namespace cookie>/`.
 
-use super::{namespace, object::pinned_maps, sysctl};
+use super::{attachment, namespace, object::pinned_maps, sysctl};
 use anyhow::{Context as _, Result, bail};
 use aya::maps::MapData;
 use std::{
@@ -147,8 +147,14 @@ pub fn remove(directory: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries.with_context(explain)?,
     };
+    attachment::detach(directory)?;
     for entry in entries {
-        fs::remove_file(entry.with_context(explain)?.path()).with_context(explain)?;
+        // The links are gone by now.
+        let path = entry.with_context(explain)?.path();
+        if !path.exists() {
+            continue;
+        }
+        fs::remove_file(path).with_context(explain)?;
     }
     fs::remove_dir(directory).with_context(explain)
 }
