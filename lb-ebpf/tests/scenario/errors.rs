@@ -36,13 +36,13 @@ fn of(e: &Ends) -> Vec<Scenario> {
             let title = format!("ICMP{} {kind}/{code} about {what}", if v4 { "" } else { "v6" });
             let opened = |scenario: Scenario| if udp_flow { scenario.open_udp(e) } else { scenario.open(e) };
             // A router or the client refuses a reply: it quotes what went from the service to the client.
-            all.push(opened(Scenario::new(format!("{title}, from the client's side"))).from_client(
+            all.push(opened(Scenario::new(format!("{title}, from the client's side"))).client_sends(
                 icmp(e.router, e.vip, kind, code, detail, quote(e.vip, e.client)),
                 IcmpError,
                 to_web(icmp(e.router, e.web, kind, code, detail, quote(e.web, e.client))),
             ));
             // The backend refuses what it got: it quotes what went from the client to the backend.
-            all.push(opened(Scenario::new(format!("{title}, from the backend's side"))).from_web(
+            all.push(opened(Scenario::new(format!("{title}, from the backend's side"))).web_sends(
                 icmp(e.web, e.client, kind, code, detail, quote(e.client, e.web)),
                 IcmpError,
                 to_client(icmp(e.vip, e.client, kind, code, detail, quote(e.client, e.vip))),
@@ -56,7 +56,7 @@ fn of(e: &Ends) -> Vec<Scenario> {
         Scenario::new(format!("an error about no connection is left to the host ({family})"))
             .client_passes(error(about.clone()), IcmpToHost),
     );
-    all.push(Scenario::new(format!("the TTL of an error ends here ({family})")).open(e).from_client(
+    all.push(Scenario::new(format!("the TTL of an error ends here ({family})")).open(e).client_sends(
         error(about.clone()).ttl(1),
         IcmpTtlExpired,
         None,
@@ -74,8 +74,8 @@ fn of(e: &Ends) -> Vec<Scenario> {
                 devices,
                 ..Scenario::new(format!("an error is translated and left to the kernel: {what} ({family})"))
             }
-            .from_client(tcp(e.client, e.vip, SYN), opened.0, opened.1)
-            .from_client(
+            .client_sends(tcp(e.client, e.vip, SYN), opened.0, opened.1)
+            .client_sends(
                 tagged(error(about.clone())),
                 IcmpErrorKernel,
                 kept(tagged(passed.clone())),
@@ -90,7 +90,7 @@ fn of(e: &Ends) -> Vec<Scenario> {
     all.push(
         Scenario::new(format!("a quoted UDP checksum of zero is written as ffff ({family})"))
             .open_udp(e)
-            .from_client(
+            .client_sends(
                 error(made(e.vip, value)),
                 IcmpError,
                 to_web(icmp(e.router, e.web, if v4 { 3 } else { 1 }, 1, 0, made(e.web, value))),

@@ -30,18 +30,18 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
     vec![
         name("TCP goes to the backend and its reply comes back from the service")
             .open(e)
-            .from_web(
+            .web_sends(
                 tcp(e.web, e.client, SYN | ACK),
                 Reason::Redirected,
                 to_client(tcp(e.vip, e.client, SYN | ACK)),
             )
-            .from_client(tcp(e.client, e.vip, ACK), Reason::Redirected, to_web(tcp(e.client, e.web, ACK))),
-        name("UDP goes to the backend and its reply comes back from the service").open_udp(e).from_web(
+            .client_sends(tcp(e.client, e.vip, ACK), Reason::Redirected, to_web(tcp(e.client, e.web, ACK))),
+        name("UDP goes to the backend and its reply comes back from the service").open_udp(e).web_sends(
             udp(e.web, e.client),
             Reason::Redirected,
             to_client(udp(e.vip, e.client)),
         ),
-        name("a SYN+ACK out of nowhere makes a connection").from_client(
+        name("a SYN+ACK out of nowhere makes a connection").client_sends(
             tcp(e.client, e.vip, SYN | ACK),
             Reason::Redirected,
             to_web(tcp(e.client, e.web, SYN | ACK)),
@@ -55,13 +55,13 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
         Scenario { services: false, ..name("without services everything is left to the host") }
             .client_passes(tcp(e.client, e.vip, SYN), Reason::NoServices),
         Scenario { web: Web::Nobody, ..name("without a backend TCP is answered port unreachable") }
-            .from_client(
+            .client_sends(
                 tcp(e.client, e.vip, SYN),
                 Reason::AnsweredUnreachable,
                 back(unreachable(tcp(e.client, e.vip, SYN).packet())),
             ),
         Scenario { web: Web::Nobody, ..name("without a backend UDP is answered port unreachable") }
-            .from_client(
+            .client_sends(
                 udp(e.client, e.vip),
                 Reason::AnsweredUnreachable,
                 back(unreachable(udp(e.client, e.vip).packet())),
@@ -69,7 +69,7 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
         {
             let long = udp(e.client, e.vip).data(vec![b'x'; 1400]);
             let longest = if v4 { 576 - 28 } else { 1280 - 48 };
-            Scenario { web: Web::Nobody, ..name("an answer quotes no more than it may") }.from_client(
+            Scenario { web: Web::Nobody, ..name("an answer quotes no more than it may") }.client_sends(
                 long.clone(),
                 Reason::AnsweredUnreachable,
                 back(unreachable(long.packet()[..longest].to_vec())),
@@ -80,7 +80,7 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
             devices: 0,
             ..name("an answer that XDP cannot send is left to the kernel")
         }
-        .from_client(
+        .client_sends(
             tcp(e.client, e.vip, SYN),
             Reason::AnsweredKernel,
             kept(unreachable(tcp(e.client, e.vip, SYN).packet())),
@@ -104,7 +104,7 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
             if v4 {
                 (answer.service, answer.identification) = (0xc0, 0);
             }
-            name("a TTL that ends here is answered time exceeded").from_client(
+            name("a TTL that ends here is answered time exceeded").client_sends(
                 over,
                 Reason::AnsweredTimeExceeded,
                 back(answer),
@@ -130,7 +130,7 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
             }
             name("what is larger than the MTU and may not be fragmented is answered with the MTU")
                 .open(e)
-                .from_client(big(e.vip), Reason::AnsweredTooBig, back(answer))
+                .client_sends(big(e.vip), Reason::AnsweredTooBig, back(answer))
         },
         {
             let reply = tcp(e.web, e.client, ACK).data(vec![b'x'; 1600]).dont_fragment();
@@ -143,14 +143,14 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
             )
         },
         Scenario { devices: 0, ..name("where XDP cannot send, the kernel gets the rewritten packet") }
-            .from_client(tcp(e.client, e.vip, SYN), Reason::KernelDevice, kept(tcp(e.client, e.web, SYN))),
+            .client_sends(tcp(e.client, e.vip, SYN), Reason::KernelDevice, kept(tcp(e.client, e.web, SYN))),
         Scenario { web: Web::Silent, ..name("while the neighbour is not known the kernel forwards") }
-            .from_client(
+            .client_sends(
                 tcp(e.client, e.vip, SYN),
                 Reason::KernelNeighbour,
                 kept(tcp(e.client, e.silent, SYN)),
             ),
-        Scenario { web: Web::Lost, ..name("without a route the kernel decides") }.from_client(
+        Scenario { web: Web::Lost, ..name("without a route the kernel decides") }.client_sends(
             tcp(e.client, e.vip, SYN),
             Reason::KernelRoute,
             kept(tcp(e.client, e.lost, SYN)),
@@ -158,8 +158,8 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
         {
             let mut scenario = name("packets to a removed backend are dropped, its replies get through")
                 .open(e)
-                .from_client(tcp(e.client, e.vip, ACK), Reason::BackendRemoved, None)
-                .from_web(
+                .client_sends(tcp(e.client, e.vip, ACK), Reason::BackendRemoved, None)
+                .web_sends(
                     tcp(e.web, e.client, ACK),
                     Reason::Redirected,
                     to_client(tcp(e.vip, e.client, ACK)),
@@ -171,11 +171,15 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
             let other = if v4 { "192.168.2.10:40001" } else { "[2001:db8:2::10]:40001" };
             Scenario { connections: 1, ..name("a full table refuses the new and keeps the old") }
                 .open(e)
-                .from_client(tcp(other, e.vip, SYN), Reason::TableFull, None)
-                .from_client(tcp(e.client, e.vip, ACK), Reason::Redirected, to_web(tcp(e.client, e.web, ACK)))
+                .client_sends(tcp(other, e.vip, SYN), Reason::TableFull, None)
+                .client_sends(
+                    tcp(e.client, e.vip, ACK),
+                    Reason::Redirected,
+                    to_web(tcp(e.client, e.web, ACK)),
+                )
         },
         Scenario { generic: true, ..name("generic XDP keeps what it knows of a partial checksum") }
-            .from_client(tcp(e.client, e.vip, SYN), Reason::Redirected, to_web(tcp(e.client, e.web, SYN))),
+            .client_sends(tcp(e.client, e.vip, SYN), Reason::Redirected, to_web(tcp(e.client, e.web, SYN))),
     ]
 }
 
@@ -193,7 +197,7 @@ fn checksums() -> Vec<Scenario> {
                     partial: true,
                     ..Scenario::new(format!("{what}: a partial checksum is completed where XDP sends"))
                 }
-                .from_client(
+                .client_sends(
                     sent.clone(),
                     Reason::Redirected,
                     to_web(to(whole)[number].clone()),
@@ -205,7 +209,7 @@ fn checksums() -> Vec<Scenario> {
                     devices: 0,
                     ..Scenario::new(format!("{what}: a partial checksum stays partial for the kernel"))
                 }
-                .from_client(
+                .client_sends(
                     sent.clone(),
                     Reason::KernelDevice,
                     kept(to(part)[number].clone()),
@@ -217,14 +221,14 @@ fn checksums() -> Vec<Scenario> {
                     generic: true,
                     ..Scenario::new(format!("{what}: a partial checksum stays partial in generic XDP"))
                 }
-                .from_client(sent, Reason::Redirected, to_web(to(part)[number].clone())),
+                .client_sends(sent, Reason::Redirected, to_web(to(part)[number].clone())),
             );
             all.push(
                 Scenario {
                     partial: true,
                     ..Scenario::new(format!("{what}: a full checksum stays full where partial ones may come"))
                 }
-                .from_client(
+                .client_sends(
                     from(whole)[number].clone(),
                     Reason::Redirected,
                     to_web(to(whole)[number].clone()),
@@ -239,14 +243,16 @@ fn checksums() -> Vec<Scenario> {
             made(e.web, *value).packet().ends_with(&[&[0xff; 2][..], &value.to_be_bytes()].concat())
         };
         let value = (0..=u16::MAX).find(is_zero).unwrap();
-        all.push(Scenario::new(format!("{}: a UDP checksum of zero is sent as ffff", e.client)).from_client(
-            made(e.vip, value),
-            Reason::Redirected,
-            to_web(made(e.web, value)),
-        ));
+        all.push(
+            Scenario::new(format!("{}: a UDP checksum of zero is sent as ffff", e.client)).client_sends(
+                made(e.vip, value),
+                Reason::Redirected,
+                to_web(made(e.web, value)),
+            ),
+        );
     }
     let absent = |to| udp(V4.client, to).checksum(Checksum::Absent);
-    all.push(Scenario::new("UDP without a checksum gets none").from_client(
+    all.push(Scenario::new("UDP without a checksum gets none").client_sends(
         absent(V4.vip),
         Reason::Redirected,
         to_web(absent(V4.web)),
@@ -255,7 +261,7 @@ fn checksums() -> Vec<Scenario> {
     all.push(
         Scenario::new("what is larger than the MTU and may be fragmented is left to the kernel")
             .open(&V4)
-            .from_client(long(V4.vip), Reason::KernelFragment, kept(long(V4.web))),
+            .client_sends(long(V4.vip), Reason::KernelFragment, kept(long(V4.web))),
     );
     all
 }

@@ -113,12 +113,12 @@ impl Scenario {
     }
 
     /// A packet from outside.
-    pub fn from_client(self, packet: Packet, reason: Reason, out: Option<Vec<u8>>) -> Self {
+    pub fn client_sends(self, packet: Packet, reason: Reason, out: Option<Vec<u8>>) -> Self {
         self.bytes(packet.link(OUTSIDE_MAC, CLIENT_MAC).frame(), OUTSIDE, reason, out)
     }
 
     /// A packet from inside.
-    pub fn from_web(self, packet: Packet, reason: Reason, out: Option<Vec<u8>>) -> Self {
+    pub fn web_sends(self, packet: Packet, reason: Reason, out: Option<Vec<u8>>) -> Self {
         self.bytes(packet.link(INSIDE_MAC, WEB_MAC).frame(), INSIDE, reason, out)
     }
 
@@ -141,13 +141,13 @@ impl Scenario {
     /// Opens a connection over TCP.
     pub fn open(self, ends: &Ends) -> Self {
         let opened = to_web(frames::tcp(ends.client, ends.web, SYN));
-        self.from_client(frames::tcp(ends.client, ends.vip, SYN), Reason::Redirected, opened)
+        self.client_sends(frames::tcp(ends.client, ends.vip, SYN), Reason::Redirected, opened)
     }
 
     /// Opens a connection over UDP.
     pub fn open_udp(self, ends: &Ends) -> Self {
         let opened = to_web(frames::udp(ends.client, ends.web));
-        self.from_client(frames::udp(ends.client, ends.vip), Reason::Redirected, opened)
+        self.client_sends(frames::udp(ends.client, ends.vip), Reason::Redirected, opened)
     }
 
     /// Backends, services and members, as they belong in the maps.

@@ -45,7 +45,7 @@ pub fn all() -> Vec<Scenario> {
                     "{} VLAN tags: rewritten, and left to the kernel ({family})",
                     tags.len()
                 ))
-                .from_client(
+                .client_sends(
                     tagged(syn(e)),
                     KernelVlan,
                     kept(tagged(tcp(e.client, e.web, SYN))),
@@ -96,12 +96,12 @@ fn headers() -> Vec<Scenario> {
     let syn6 = || tcp(V6.client, V6.vip, SYN);
     let options = [0x44, 0x08, 5, 0, 0, 0, 0, 0, 1, 1, 1, 0];
     let mut all = vec![
-        Scenario::new("IPv4 options stay as they are").from_client(
+        Scenario::new("IPv4 options stay as they are").client_sends(
             syn().options(&options),
             Redirected,
             to_web(tcp(V4.client, V4.web, SYN).options(&options)),
         ),
-        Scenario::new("the longest IPv4 header").from_client(
+        Scenario::new("the longest IPv4 header").client_sends(
             udp(V4.client, V4.vip).options(&[1; 40]),
             Redirected,
             to_web(udp(V4.client, V4.web).options(&[1; 40])),
@@ -141,14 +141,14 @@ fn headers() -> Vec<Scenario> {
     ];
     for (kind, length) in [(0, 8), (43, 24), (60, 16)] {
         let extended = |to| tcp(V6.client, to, SYN).extension(kind, length);
-        all.push(Scenario::new(format!("IPv6 extension header {kind} is followed")).from_client(
+        all.push(Scenario::new(format!("IPv6 extension header {kind} is followed")).client_sends(
             extended(V6.vip),
             Redirected,
             to_web(extended(V6.web)),
         ));
     }
     let chain = |to| udp(V6.client, to).extension(0, 8).extension(60, 8).extension(43, 8).extension(60, 8);
-    all.push(Scenario::new("four extension headers are followed").from_client(
+    all.push(Scenario::new("four extension headers are followed").client_sends(
         chain(V6.vip),
         Redirected,
         to_web(chain(V6.web)),
@@ -178,13 +178,13 @@ fn fragments() -> Vec<Scenario> {
         };
         all.push(
             Scenario::new(format!("later fragments follow the first ({family})"))
-                .from_client(first(e.vip), Redirected, to_web(first(e.web)))
-                .from_client(later(&ends), Redirected, to_web(later(&web))),
+                .client_sends(first(e.vip), Redirected, to_web(first(e.web)))
+                .client_sends(later(&ends), Redirected, to_web(later(&web))),
         );
         all.push(
             Scenario::new(format!("a later fragment before the first is left to the host ({family})"))
                 .client_passes(later(&ends), FragmentUnknown)
-                .from_client(first(e.vip), Redirected, to_web(first(e.web))),
+                .client_sends(first(e.vip), Redirected, to_web(first(e.web))),
         );
         let ping = icmp(e.client, e.vip, if e.client.starts_with('[') { 128 } else { 8 }, 0, 1, vec![2; 64]);
         all.push(
