@@ -188,9 +188,9 @@ fn lightest<T: Tables>(tables: &T, service: &Service, load: impl Fn(&Backend) ->
     best.position()
 }
 
-/// How often a turn is taken again because another CPU took it first. After that two connections
+/// How often a turn is tried: another CPU may take it first. After that two connections
 /// share a turn, which unbalances nothing.
-const RETRIES: u32 = 4;
+const TRIES: u32 = 4;
 
 /// Takes the next turn of a service whose scheduler stands at a [`Turn`], and returns the position
 /// it stands at then.
@@ -205,18 +205,14 @@ fn take_turn<T: Tables>(tables: &T, service: &Service, next: impl Fn(u64) -> u64
     if taken.position() == 0 && taken.level() == 0 {
         return None;
     }
-    if let Err(now) = tables.compare_exchange(&mut turn.word, seen, taken.word) {
-        seen = now;
-        tables.each(RETRIES, |_| {
-            taken.word = next(seen);
-            match tables.compare_exchange(&mut turn.word, seen, taken.word) {
-                Ok(()) => false,
-                Err(now) => {
-                    seen = now;
-                    true
-                }
-            }
-        });
+    // Not through `each`: its callback is a call more, and kernel 6.1 gives the stack to five with
+    // at least 32 bytes each, of which wrr would need 544.
+    for _ in 0..TRIES {
+        match tables.compare_exchange(&mut turn.word, seen, taken.word) {
+            Ok(()) => break,
+            Err(now) => seen = now,
+        }
+        taken.word = next(seen);
     }
     taken.position().checked_sub(1)
 }
