@@ -8,6 +8,9 @@
 //! The web servers' default gateway is the balancer, and so is the client's. Every device is a plain
 //! veth with the kernel's defaults: the balancer has to work without `ethtool`.
 
+mod conversation;
+mod echo;
+mod listing;
 mod namespace;
 mod nginx;
 mod process;
@@ -17,6 +20,9 @@ use std::{env, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 
+pub use conversation::Conversation;
+pub use echo::Echo;
+pub use listing::{Backend, Connection};
 pub use namespace::Namespace;
 pub use nginx::Nginx;
 pub use process::Process;

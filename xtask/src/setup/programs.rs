@@ -17,7 +17,7 @@ const fn program(name: &'static str, why: &'static str, packages: [&'static str;
     Program { name, why, packages }
 }
 
-const PROGRAMS: [Program; 10] = [
+const PROGRAMS: [Program; 12] = [
     program("ip", "creates the lab's network namespaces", ["iproute2", "iproute", "iproute2", "iproute2"]),
     program("nsenter", "runs programs inside them", ["util-linux"; 4]),
     program("timeout", "ends programs that hang", ["coreutils"; 4]),
@@ -28,6 +28,8 @@ const PROGRAMS: [Program; 10] = [
     program("tcpdump", "the tests look at packets", ["tcpdump"; 4]),
     program("traceroute", "the tests trace through the balancer", ["traceroute"; 4]),
     program("ping", "the tests ping through the balancer", ["iputils-ping", "iputils", "iputils", "iputils"]),
+    program("strace", "the tests kill lb-ctl at a chosen system call", ["strace"; 4]),
+    program("setpriv", "the tests run lb-ctl as nobody", ["util-linux"; 4]),
 ];
 
 pub fn ensure(distribution: Distribution) -> Result<()> {

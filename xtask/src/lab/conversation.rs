@@ -1,0 +1,96 @@
+//! A client's end of a connection, with the source address and port that the test wants.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddrV4, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use rustix::net::{
+    AddressFamily, SocketType, bind, connect, socket,
+    sockopt::{Timeout, set_socket_linger, set_socket_reuseaddr, set_socket_timeout},
+};
+
+use super::Namespace;
+
+/// A TCP connection to an [`Echo`](super::Echo).
+pub struct Conversation(TcpStream);
+
+impl Conversation {
+    /// Connects from an address and port; port 0 is any. Waits `patience` for this and each answer.
+    pub fn open(
+        namespace: &Namespace,
+        source: SocketAddrV4,
+        destination: SocketAddrV4,
+        patience: Duration,
+    ) -> Result<io::Result<Self>> {
+        namespace.inside(|| open(source, destination, patience))
+    }
+
+    /// The same from the thread's own namespace.
+    pub fn open_here(
+        source: SocketAddrV4,
+        destination: SocketAddrV4,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        open(source, destination, patience)
+    }
+
+    /// What comes next, at most as long as one packet; empty at the end.
+    pub fn receive(&mut self) -> io::Result<String> {
+        let mut data = [0; 1400];
+        let length = self.0.read(&mut data)?;
+        Ok(String::from_utf8_lossy(&data[..length]).trim_end().to_owned())
+    }
+
+    /// What comes within this time, and only this once: later answers are waited for as before.
+    pub fn within(&mut self, patience: Duration) -> io::Result<String> {
+        let usual = self.0.read_timeout()?;
+        self.0.set_read_timeout(Some(patience))?;
+        let received = self.receive();
+        self.0.set_read_timeout(usual)?;
+        received
+    }
+
+    /// Sends a word, and returns what comes.
+    pub fn say(&mut self, word: &str) -> Result<String> {
+        self.send(word)?;
+        self.receive().with_context(|| format!("waiting for the answer to '{word}'"))
+    }
+
+    /// Sends a word.
+    pub fn send(&mut self, word: &str) -> Result<()> {
+        self.0.write_all(word.as_bytes()).with_context(|| format!("sending '{word}'"))
+    }
+
+    /// Our FIN, and no more.
+    pub fn shut(&self) -> io::Result<()> {
+        self.0.shutdown(Shutdown::Write)
+    }
+
+    /// Our FIN, then the other side's. Returns when both have passed.
+    pub fn close(mut self) -> io::Result<()> {
+        self.shut()?;
+        while self.0.read(&mut [0; 1400])? != 0 {}
+        Ok(())
+    }
+
+    /// Ends it with RST.
+    pub fn reset(self) -> io::Result<()> {
+        Ok(set_socket_linger(&self.0, Some(Duration::ZERO))?)
+    }
+}
+
+fn open(source: SocketAddrV4, destination: SocketAddrV4, patience: Duration) -> io::Result<Conversation> {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    for direction in [Timeout::Send, Timeout::Recv] {
+        set_socket_timeout(&socket, direction, Some(patience))?;
+    }
+    bind(&socket, &source)?;
+    connect(&socket, &destination)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    Ok(Conversation(stream))
+}
