@@ -12,3 +12,4 @@ pub mod progress;
 pub mod run;
 pub mod setup;
 pub mod test;
+pub mod vm;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, build, check, dist, run, setup, test};
+use xtask::{bench, build, check, dist, run, setup, test, vm};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The tasks of this repository", arg_required_else_help = true)]
@@ -22,6 +22,8 @@ enum Task {
     Run(run::Args),
     /// Run every test, on the host and in network namespaces
     Test(test::Args),
+    /// Debian's kernels in QEMU: the balancer beside the real IPVS, or a command of yours
+    Vm(vm::Args),
     /// Nanoseconds per packet in the program, beside a bare redirect
     Bench,
     /// Binary, man pages and shell completions in one directory, to be copied or packaged
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Task::Build => build::print_path(),
         Task::Run(args) => run::run(args),
         Task::Test(args) => test::run(args),
+        Task::Vm(args) => vm::run(args),
         Task::Bench => bench::run(),
         Task::Dist => dist::run(),
         Task::Check => check::run(),
