@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     cpio::Archive,
@@ -145,7 +146,8 @@ impl Machine {
                 None => {}
             }
             if interrupt::check().is_err() {
-                child.kill()?;
+                // To timeout, which passes it on to qemu.
+                kill_process(Pid::from_child(&child), Signal::TERM)?;
             }
         }
         child.wait()?;
