@@ -123,13 +123,10 @@ impl Balanced {
 }
 
 /// Waits until something is what it should be: a packet may be on its way still.
-pub fn wait_for<T: Debug, E: Debug>(
-    within: Duration,
-    expected: E,
-    mut look: impl FnMut() -> Result<T>,
-) -> Result<()>
+pub fn wait_for<T, E>(within: Duration, expected: E, mut look: impl FnMut() -> Result<T>) -> Result<()>
 where
-    T: PartialEq<E>,
+    T: Debug + PartialEq<E>,
+    E: Debug,
 {
     let limit = Instant::now() + within;
     loop {
