@@ -49,6 +49,36 @@ fn a_backend_with_a_new_mac_address_is_found_again() -> Result<()> {
 }
 
 #[test]
+fn a_second_route_takes_over_when_the_first_ones_interface_goes_down() -> Result<()> {
+    let lab = Lab::classic()?;
+    lab.balancer.connect("spare", &lab.switch, "spare")?;
+    lab.switch.ip("link set spare master br0")?;
+    lab.balancer.ip("address add 192.168.33.101/24 dev spare metric 200")?;
+    // Each interface answers for its own address; replies come by the spare one all the time.
+    lab.balancer.run(["sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore"])?;
+    lab.web1.ip("route replace default via 192.168.33.101")?;
+    for (namespace, device) in [(&lab.client, "eth0"), (&lab.switch, "balancer"), (&lab.switch, "spare")] {
+        namespace.run(["ethtool", "-K", device, "gro", "on"])?;
+    }
+    ctl(&lab.balancer, "load outside inside spare")?;
+    ctl(&lab.balancer, &format!("service add -t {VIP}:80 -s rr"))?;
+    ctl(&lab.balancer, &format!("backend add -t {VIP}:80 -r 192.168.33.111:80 -m"))?;
+    for _ in 0..10 {
+        ensure!(request(&lab, "5"));
+    }
+    lab.balancer.ip("link set inside down")?;
+    let changed = Instant::now();
+    while !request(&lab, "1") {
+        ensure!(changed.elapsed() < Duration::from_secs(10), "the second route does not take over");
+    }
+    println!("healed in {:?}", changed.elapsed());
+    for _ in 0..10 {
+        ensure!(request(&lab, "5"), "a request failed after the change had healed");
+    }
+    Ok(())
+}
+
+#[test]
 fn upgrades_fail_no_request() -> Result<()> {
     let lab = with_one_server(Path::Redirect)?;
     let urls = format!("http://{VIP}/?[1-300]");
