@@ -34,11 +34,22 @@ fn killed_at(namespace: &Namespace, call: &str, nth: u32, arguments: &str) -> bo
 fn at_every_step(
     namespace: &Namespace,
     arguments: &str,
+    prepare: impl FnMut(&Namespace),
+    check: impl FnMut(&Namespace, &str),
+) -> u32 {
+    at_every_call(namespace, &STEPS, arguments, prepare, check)
+}
+
+/// The same for these system calls.
+fn at_every_call(
+    namespace: &Namespace,
+    calls: &[&str],
+    arguments: &str,
     mut prepare: impl FnMut(&Namespace),
     mut check: impl FnMut(&Namespace, &str),
 ) -> u32 {
     let mut steps = 0;
-    for call in STEPS {
+    for call in calls {
         for nth in 1.. {
             prepare(namespace);
             let killed = killed_at(namespace, call, nth, arguments);
@@ -119,4 +130,54 @@ fn a_killed_upgrade_keeps_the_balancer_whole() {
     namespace.ok("upgrade");
     namespace.ok("unload");
     namespace.assert_clean();
+}
+
+/// The system calls of a change: between any two of them lie its writes to mapped memory.
+const CHANGE: [&str; 5] = ["bpf", "membarrier", "?munmap", "write", "flock"];
+
+#[test]
+fn a_killed_change_leaves_the_old_services_or_the_new_ones() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan0 lan1 --max-connections 100");
+    // A change, and the one that takes it back.
+    let changes = [
+        ("service add -t 10.9.0.1:80 -s rr", "service del -t 10.9.0.1:80"),
+        ("backend add -t 10.9.0.1:81 -r 10.9.0.13 -m -w 3", "backend del -t 10.9.0.1:81 -r 10.9.0.13"),
+        (
+            "backend edit -t 10.9.0.1:81 -r 10.9.0.12 -w 7 -x 9 -y 5",
+            "backend edit -t 10.9.0.1:81 -r 10.9.0.12 -w 1 -x 0 -y 0",
+        ),
+        ("service edit -t 10.9.0.1:81 -s mh -b mh-port", "service edit -t 10.9.0.1:81 -s wlc"),
+    ];
+    namespace.ok("service add -t 10.9.0.1:81 -s wlc");
+    namespace.ok("backend add -t 10.9.0.1:81 -r 10.9.0.11 -m");
+    namespace.ok("backend add -t 10.9.0.1:81 -r 10.9.0.12 -m");
+    let shown = |namespace: &Namespace| namespace.ok("list -n") + &namespace.ok("list -n --thresholds");
+    for (there, back) in changes {
+        let old = shown(&namespace);
+        namespace.ok(there);
+        let new = shown(&namespace);
+        assert_ne!(old, new);
+        namespace.ok(back);
+        assert_eq!(shown(&namespace), old);
+        let mut outcomes = [0, 0];
+        at_every_call(
+            &namespace,
+            &CHANGE,
+            there,
+            |_| {},
+            |namespace, step| {
+                let now = shown(namespace);
+                assert!(now == old || now == new, "{step}: neither the old state nor the new one:\n{now}");
+                outcomes[usize::from(now == new)] += 1;
+                if now == new {
+                    namespace.ok(back);
+                    assert_eq!(shown(namespace), old, "{step}: taken back");
+                }
+            },
+        );
+        assert!(outcomes[0] > 0 && outcomes[1] > 0, "{there}: {outcomes:?}");
+    }
+    namespace.ok("clear");
+    namespace.ok("unload");
 }
