@@ -1,0 +1,38 @@
+//! Counters that two CPUs change at the same time.
+
+mod through;
+
+use anyhow::{Result, ensure};
+use through::{Path, ctl, loaded};
+use xtask::lab::VIP;
+
+#[test]
+fn counters_equal_the_connections_after_many_at_once() -> Result<()> {
+    for path in [Path::Redirect, Path::Kernel] {
+        let lab = loaded(path, 1500)?;
+        ctl(&lab.balancer, &format!("service add -t {VIP}:80 -s wlc"))?;
+        for server in ["192.168.33.111", "192.168.33.112"] {
+            ctl(&lab.balancer, &format!("backend add -t {VIP}:80 -r {server}:80 -m"))?;
+        }
+        // Four clients on any CPU, each with many connections at the same time.
+        let url = format!("http://{VIP}/?[1-400]");
+        let command = format!(
+            "for client in 1 2 3 4; do \
+               curl -sS --fail --max-time 30 --parallel --parallel-max 50 -H 'Connection: close' \
+                 -o /dev/null '{url}' & clients=\"$clients $!\"; \
+             done; for client in $clients; do wait $client || exit 1; done"
+        );
+        lab.client.run(["sh", "-c", &command])?;
+
+        let connections = ctl(&lab.balancer, "list -n --connections")?.lines().count() - 2;
+        let mut counted = 0;
+        for line in ctl(&lab.balancer, "list -n")?.lines().filter(|line| line.contains("Masq")) {
+            let numbers: Vec<usize> =
+                line.split_whitespace().rev().take(2).map(|word| word.parse()).collect::<Result<_, _>>()?;
+            counted += numbers.iter().sum::<usize>();
+        }
+        ensure!(connections == 1600, "{path:?}: {connections} connections");
+        ensure!(counted == connections, "{path:?}: {counted} counted, {connections} listed");
+    }
+    Ok(())
+}
