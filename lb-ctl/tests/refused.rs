@@ -1,0 +1,54 @@
+//! What is refused: one line that names the value and the fix, exit 1 or 2, nothing changed.
+
+mod namespace;
+
+use namespace::Namespace;
+
+const STATE: i32 = 1;
+const USAGE: i32 = 2;
+
+/// What is typed, the exit code, and what the line must say.
+const REFUSED: [(&str, i32, &str); 18] = [
+    ("service add -t 10.9.0.1:81 -s fastest", USAGE, "fastest"),
+    ("service add -t 10.9.0.1:0", USAGE, "port 0"),
+    ("service add -t 10.9.0.1:99999", USAGE, "99999"),
+    ("service add -t 10.9.0.300:81", USAGE, "10.9.0.300"),
+    ("service add -t 10.9.0.1:80", STATE, "10.9.0.1:80"),
+    ("service edit -t 10.9.0.1:82 -s rr", STATE, "10.9.0.1:82"),
+    ("service del -u 10.9.0.1:80", STATE, "10.9.0.1:80"),
+    ("service add -t 10.9.0.1:81 -s sh -b sideways", USAGE, "sideways"),
+    ("backend add -t 10.9.0.1:80 -r 10.9.0.11", STATE, "10.9.0.11"),
+    ("backend add -t 10.9.0.1:82 -r 10.9.0.11", STATE, "10.9.0.1:82"),
+    ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -w 65536", USAGE, "65536"),
+    ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -w -1", USAGE, "-1"),
+    ("backend add -t 10.9.0.1:80 -r [fd00::1]:80", USAGE, "fd00::1"),
+    ("backend add -t 10.9.0.1:80 -r 224.0.0.1", USAGE, "224.0.0.1"),
+    ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -x 1 -y 2", USAGE, "2"),
+    ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -g", USAGE, "-g"),
+    ("backend edit -t 10.9.0.1:80 -r 10.9.0.12 -w 2", STATE, "10.9.0.12"),
+    ("set 900 120 9999999", USAGE, "9999999"),
+];
+
+#[test]
+fn what_cannot_be_meant_or_done_is_said_and_changes_nothing() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan0 lan1 --max-connections 100");
+    namespace.ok("service add -t 10.9.0.1:80 -s wlc");
+    namespace.ok("backend add -t 10.9.0.1:80 -r 10.9.0.11 -m");
+    let shown = |namespace: &Namespace| {
+        namespace.ok("list -n") + &namespace.ok("list -n --thresholds") + &namespace.ok("set")
+    };
+    let before = shown(&namespace);
+    let mut wrong = Vec::new();
+    for (typed, code, named) in REFUSED {
+        let output = namespace.lb_ctl(typed);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.code() != Some(code) || !error.contains(named) {
+            wrong.push(format!("{typed}: {:?} {error}", output.status.code()));
+        }
+        assert_eq!(shown(&namespace), before, "{typed}");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    namespace.ok("clear");
+    namespace.ok("unload");
+}
