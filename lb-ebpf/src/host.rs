@@ -297,12 +297,6 @@ impl Tables for HostTables {
         *cell = before.wrapping_add(value);
         before
     }
-
-    fn add32(&self, cell: &mut u32, value: u32) -> u32 {
-        let before = *cell;
-        *cell = before.wrapping_add(value);
-        before
-    }
 }
 
 impl Steps for HostTables {}

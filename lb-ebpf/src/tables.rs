@@ -93,8 +93,6 @@ pub trait Tables {
     fn compare_exchange(&self, cell: &mut u64, old: u64, new: u64) -> Result<(), u64>;
     /// Adds, wrapping, with no carry lost between CPUs. The value before.
     fn add(&self, cell: &mut u64, value: u64) -> u64;
-    /// The same for a 32-bit word.
-    fn add32(&self, cell: &mut u32, value: u32) -> u32;
 }
 
 /// The steps off the main road of a packet. In memory they are plain calls; in BPF each is a

@@ -260,11 +260,6 @@ impl Tables for Maps {
     fn add(&self, cell: &mut u64, value: u64) -> u64 {
         unsafe { atomic_xadd::<u64, u64, { SeqCst }>(cell, value) }
     }
-
-    #[inline(always)]
-    fn add32(&self, cell: &mut u32, value: u32) -> u32 {
-        unsafe { atomic_xadd::<u32, u32, { SeqCst }>(cell, value) }
-    }
 }
 
 const AF_INET: u8 = 2;
