@@ -87,6 +87,7 @@ reasons! {
     AnswerLimited Drop "an ICMP answer was due but the limit per second was reached",
     RewriteFailed Drop "the packet ended before a field that had to be rewritten",
     Raced Drop "another CPU was changing the same connection",
+    Unfinished Drop "the program for all but plain packets is not there: lb-ctl upgrade",
 }
 
 const _: () = assert!(Reason::ALL.len() <= COUNTERS);

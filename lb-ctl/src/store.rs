@@ -5,7 +5,7 @@ mod backend;
 mod change;
 mod connection;
 mod counters;
-mod grace;
+pub mod grace;
 mod mapped;
 mod member;
 mod recover;

@@ -58,30 +58,30 @@ impl Outcome {
 /// The path of a packet.
 #[inline(always)]
 pub fn handle<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {
-    match tables.shortcut(frame) {
+    match shortcut::handle(frame, tables) {
         Some(outcome) => outcome,
-        None => long_way(frame, tables),
+        None => long_way(frame, tables, &mut Packet::default()),
     }
 }
 
-/// The path of a packet that is not plain, and good for those that are.
+/// The path of a packet that is not plain, and good for those that are. In the kernel it is a program
+/// of its own, which the first one ends in. `packet` is room for what is parsed.
 #[inline(always)]
-pub fn long_way<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {
-    let packet = match parse(frame, tables) {
-        Ok(packet) => packet,
-        Err(reason) => return Outcome::of(reason),
-    };
-    let outcome = balance(frame, tables, &packet);
+pub fn long_way<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) -> Outcome {
+    if let Err(reason) = parse(frame, tables, packet) {
+        return Outcome::of(reason);
+    }
+    let outcome = balance(frame, tables, packet);
     match Answer::to(outcome.reason) {
-        Some(answer) => tables.answer(frame, &packet, answer, outcome.detail),
+        Some(answer) => tables.answer(frame, packet, answer, outcome.detail),
         None => outcome,
     }
 }
 
 #[inline(always)]
-fn parse<F: Frame, T: Steps>(frame: &F, tables: &T) -> Result<Packet, Reason> {
+fn parse<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> Result<(), Reason> {
     match tables.settings() {
-        Some(settings) if settings.services != 0 => tables.parse(frame),
+        Some(settings) if settings.services != 0 => tables.fill(frame, packet),
         _ => Err(Reason::NoServices),
     }
 }

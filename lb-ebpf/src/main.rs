@@ -12,21 +12,40 @@ mod kernel;
 
 #[cfg(target_arch = "bpf")]
 mod program {
-    use crate::kernel::{frame::XdpFrame, globals, sweep, tables::Maps, trace};
+    use crate::kernel::{frame::XdpFrame, globals, maps, sweep, tables::Maps, trace};
     use aya_ebpf::{bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
     use lb_common::reason::Verdict;
-    use lb_ebpf::{Outcome, handle};
+    use lb_ebpf::{Outcome, Reason, shortcut};
 
-    /// The balancer: attached to every interface.
+    /// The balancer: attached to every interface. Plain packets end here; for all others `long_way`
+    /// takes over, with a stack of its own.
     #[xdp(frags)]
     pub fn balance(context: XdpContext) -> u32 {
         let (mut frame, maps) = (XdpFrame::of(context.ctx), Maps { context: context.ctx });
-        let is_traced = globals::TRACE.load() != 0;
-        if is_traced {
+        if globals::TRACE.load() != 0 {
             trace::before(context.ctx);
         }
-        let outcome = handle(&mut frame, &maps);
-        if is_traced {
+        if let Some(outcome) = shortcut::handle(&mut frame, &maps) {
+            return end(&maps, outcome);
+        }
+        // SAFETY: the entry is a program of the same type. The call returns only when it is missing.
+        let _ = unsafe { maps::STAGES.tail_call(&context, 0) };
+        end(&maps, Outcome::of(Reason::Unfinished))
+    }
+
+    /// The rest of the balancer: called by `balance` alone.
+    #[xdp(frags)]
+    pub fn long_way(context: XdpContext) -> u32 {
+        let (mut frame, maps) = (XdpFrame::of(context.ctx), Maps { context: context.ctx });
+        let Some(packet) = maps::PACKET.get_ptr_mut(0) else { return XDP_ABORTED };
+        // SAFETY: the element is this CPU's, and one packet at a time is on it.
+        end(&maps, lb_ebpf::long_way(&mut frame, &maps, unsafe { &mut *packet }))
+    }
+
+    /// Counts a packet, and turns the reason into an action.
+    #[inline(always)]
+    fn end(maps: &Maps, outcome: Outcome) -> u32 {
+        if globals::TRACE.load() != 0 {
             trace::after(outcome);
         }
         maps.count(outcome.reason);

@@ -69,15 +69,8 @@ pub mod bits {
 impl Packet {
     /// Parses a frame. What is not understood is left to the host, with the reason.
     #[inline(always)]
-    pub fn parse<F: Frame, T: Tables>(frame: &F, tables: &T) -> Result<Self, Reason> {
-        let mut packet = Self::default();
-        packet.fill(frame, tables)?;
-        Ok(packet)
-    }
-
-    /// The same, in place.
-    #[inline(always)]
     pub fn fill<F: Frame, T: Tables>(&mut self, frame: &F, tables: &T) -> Result<(), Reason> {
+        *self = Self::default();
         let header: Ethernet = frame.load(0).ok_or(Reason::TruncatedEthernet)?;
         if header.is_group() {
             return Err(Reason::NotUnicast);

@@ -9,7 +9,6 @@ use crate::{
     nexthop::Exit,
     open,
     packet::Packet,
-    shortcut,
 };
 use lb_common::{
     address::Address,
@@ -98,16 +97,10 @@ pub trait Tables {
 /// The steps off the main road of a packet. In memory they are plain calls; in BPF each is a
 /// function of its own, which the verifier looks at once, and not once for every way that leads there.
 pub trait Steps: Tables + Sized {
-    /// [`shortcut::handle`].
+    /// [`Packet::fill`].
     #[inline(always)]
-    fn shortcut<F: Frame>(&self, frame: &mut F) -> Option<Outcome> {
-        shortcut::handle(frame, self)
-    }
-
-    /// [`Packet::parse`].
-    #[inline(always)]
-    fn parse<F: Frame>(&self, frame: &F) -> Result<Packet, Reason> {
-        Packet::parse(frame, self)
+    fn fill<F: Frame>(&self, frame: &F, packet: &mut Packet) -> Result<(), Reason> {
+        packet.fill(frame, self)
     }
 
     /// [`open::schedule`].

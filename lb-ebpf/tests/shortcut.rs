@@ -11,7 +11,9 @@ use lb_common::{
 use lb_ebpf::{
     Reason, Route,
     host::{HostFrame, HostTables},
-    long_way, shortcut,
+    long_way,
+    packet::Packet,
+    shortcut,
 };
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -88,7 +90,8 @@ fn packet(v6: bool, udp: bool, reply: bool, flags: u8, length: usize) -> Vec<u8>
 fn established(v6: bool, udp: bool) -> HostTables {
     let tables = tables(v6);
     for (reply, flags) in [(false, SYN), (true, SYN | ACK), (false, ACK), (true, ACK)] {
-        let outcome = long_way(&mut HostFrame::new(packet(v6, udp, reply, flags, 0)), &tables);
+        let outcome =
+            long_way(&mut HostFrame::new(packet(v6, udp, reply, flags, 0)), &tables, &mut Packet::default());
         assert_eq!(outcome.reason, Reason::Redirected);
     }
     tables
@@ -128,7 +131,7 @@ proptest! {
             None => prop_assert_eq!(short.bytes, bytes, "it gave up, but changed the packet"),
             Some(outcome) => {
                 let mut long = HostFrame { partial, ..HostFrame::new(bytes) };
-                prop_assert_eq!(outcome, long_way(&mut long, &long_tables));
+                prop_assert_eq!(outcome, long_way(&mut long, &long_tables, &mut Packet::default()));
                 prop_assert_eq!(short.bytes, long.bytes);
                 for slot in 0..4 {
                     prop_assert_eq!(*short_tables.connections.at(slot).unwrap(), *long_tables.connections.at(slot).unwrap());

@@ -4,7 +4,7 @@ use super::Mode;
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::Array,
+    maps::{Array, ProgramArray},
     programs::{ProgramError, ProgramInfo, TestRun as _, TestRunOptions, Xdp},
 };
 use aya_obj::programs::XdpAttachType;
@@ -20,6 +20,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb
 
 /// Why the kernel refused a program the last time.
 const VERIFIER_LOG: &str = "/run/lb-ctl/verifier.log";
+
+/// The map that leads from `balance` to `long_way`.
+const STAGES: &str = "STAGES";
 
 /// `enum xdp_action` (`linux/bpf.h`).
 const XDP_PASS: u32 = 2;
@@ -90,8 +93,19 @@ impl Instance {
             }
         }
         let mut instance = Self { variant, ebpf };
-        instance.program("balance")?.load().map_err(|error| explain(error.into()))?;
+        for name in ["balance", "long_way"] {
+            instance.program(name)?.load().map_err(|error| explain(error.into()))?;
+        }
+        instance.join()?;
         Ok(instance)
+    }
+
+    /// Lets `balance` end in `long_way`.
+    fn join(&mut self) -> Result<()> {
+        let long_way = self.program("long_way")?.fd()?.try_clone()?;
+        let stages = self.ebpf.map_mut(STAGES).context("the object has no map STAGES")?;
+        let mut stages = ProgramArray::try_from(stages)?;
+        stages.set(0, &long_way, 0).context("cannot join the two programs of the balancer")
     }
 
     /// A program of this instance.
@@ -108,8 +122,12 @@ impl Instance {
         Ok(map.set(0, settings, 0)?)
     }
 
-    /// Pins `balance` under a name, in place of what was pinned there.
+    /// Pins `balance` under a name, in place of what was pinned there, and beforehand the map that
+    /// leads to `long_way`: the kernel empties such a map when nobody holds it.
     pub fn pin(&mut self, pins: &Path, name: &str) -> Result<()> {
+        let path = pins.join(stages_name(self.program("balance")?.info()?.id()));
+        let stages = self.ebpf.map_mut(STAGES).context("the object has no map STAGES")?;
+        stages.pin(&path).with_context(|| format!("cannot pin {}", path.display()))?;
         replace_pin(self.program("balance")?, pins, name)
     }
 
@@ -133,6 +151,25 @@ pub fn disarm(pins: &Path) -> Result<()> {
 /// The name that the program of a mode is pinned under.
 pub fn pin_name(mode: Mode, traced: bool) -> String {
     format!("{}-{mode}", if traced { "trace" } else { "balance" })
+}
+
+/// The name that the map of an instance's further programs is pinned under: `balance`'s id keeps
+/// apart the instances that work at the same time.
+fn stages_name(program: u32) -> String {
+    format!("stages-{program}")
+}
+
+/// Removes the maps of further programs that belong to no program in `used`.
+pub fn forget_stages(pins: &Path, used: &[u32]) -> Result<()> {
+    for entry in fs::read_dir(pins).with_context(|| format!("cannot read {}", pins.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let program = name.and_then(|name| name.strip_prefix("stages-")?.parse().ok());
+        if program.is_some_and(|program| !used.contains(&program)) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The pinned program of each mode that was attached.
@@ -171,9 +208,9 @@ fn replace_pin(program: &mut Xdp, pins: &Path, name: &str) -> Result<()> {
 }
 
 /// Whether a map belongs to the balancer and not to one instance of the program (its globals, its
-/// log).
+/// log, its further programs).
 fn is_shared(name: &str) -> bool {
-    !name.starts_with('.') && name != "AYA_LOGS"
+    !name.starts_with('.') && name != "AYA_LOGS" && name != STAGES
 }
 
 /// The maps in a directory of pins. Their names are in capitals, unlike those of programs and links.

@@ -3,8 +3,9 @@
 use super::{
     Mode, attachment, device,
     interface::{self, Interface},
-    object::{Filter, Instance, Variant, pin_name},
+    object::{self, Filter, Instance, Variant, pin_name},
 };
+use crate::store::grace;
 use anyhow::{Result, bail};
 use std::{fs, path::Path};
 
@@ -36,7 +37,19 @@ pub fn replace(pins: &Path, connections: u32, trace: Option<Filter>) -> Result<V
         attachment::replace(&attachments, mode, instance.program("balance")?)?;
     }
     device::describe(pins, &interfaces, &modes)?;
+    forget_stages(pins)?;
     Ok(instances)
+}
+
+/// Removes what led to the second half of programs that are in no link any more.
+fn forget_stages(pins: &Path) -> Result<()> {
+    let attachments = attachment::all(pins, &interface::all()?)?;
+    let mut used: Vec<u32> = attachments.iter().map(|attachment| attachment.program).collect();
+    used.extend(object::pinned(pins)?.iter().map(|(_, info)| info.id()));
+    used.extend(object::traced(pins)?);
+    // A packet may be between the two halves.
+    grace::wait();
+    object::forget_stages(pins, &used)
 }
 
 /// Removes what a trace has pinned, once no link holds it any more.
@@ -47,5 +60,5 @@ pub fn forget_trace(pins: &Path) -> Result<()> {
             _ => {}
         }
     }
-    Ok(())
+    forget_stages(pins)
 }

@@ -5,7 +5,7 @@ use super::namespace::run;
 use crate::scenario::{BOTH, CLIENT_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scenario, WEB_MAC};
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, PerCpuArray, Stack},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray, Stack},
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::{
@@ -66,9 +66,12 @@ impl Kernel {
             .override_global("INDEX_MASK", &mask, true)
             .load(OBJECT)
             .unwrap();
-        for name in ["balance", "arm", "disarm"] {
+        for name in ["balance", "long_way", "arm", "disarm"] {
             program(&mut ebpf, name).load().unwrap_or_else(|error| panic!("{name}: {error}"));
         }
+        let long_way = program(&mut ebpf, "long_way").fd().unwrap().try_clone().unwrap();
+        let mut stages = ProgramArray::try_from(ebpf.map_mut("STAGES").unwrap()).unwrap();
+        stages.set(0, &long_way, 0).unwrap();
         Self { ebpf, connections }
     }
 

@@ -7,7 +7,8 @@
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_timer},
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Stack},
-    macros::btf_map,
+    macros::{btf_map, map},
+    maps::ProgramArray,
 };
 use lb_common::{
     backend::{Backend, Member},
@@ -99,9 +100,18 @@ pub static ANSWERS: PerCpuArray<[u32; 2], 1> = PerCpuArray::new();
 #[btf_map]
 pub static SCRATCH: PerCpuArray<[u32; 129], 1> = PerCpuArray::new();
 
+/// The packet on the long way of this CPU: on the stack it would leave too little for the steps.
+#[btf_map]
+pub static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
+
 /// The packet that is being traced.
 #[btf_map]
 pub static TRACED: PerCpuArray<Packet, 1> = PerCpuArray::new();
+
+/// Where `balance` ends for a packet that is not plain: one entry, the program `long_way` of the same
+/// instance.
+#[map]
+pub static STAGES: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// The sweep's timer.
 #[repr(C)]

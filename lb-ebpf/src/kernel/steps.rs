@@ -17,21 +17,13 @@ use lb_ebpf::{
     nexthop::Exit,
     open,
     packet::Packet,
-    shortcut,
 };
 
 impl Steps for Maps {
     #[inline(always)]
-    fn shortcut<F: Frame>(&self, _frame: &mut F) -> Option<Outcome> {
-        let packed = unsafe { lb_shortcut(self.context) };
-        if packed == LONG_WAY { None } else { Some(unpack(packed)) }
-    }
-
-    #[inline(always)]
-    fn parse<F: Frame>(&self, _frame: &F) -> Result<Packet, Reason> {
-        let mut packet = Packet::default();
+    fn fill<F: Frame>(&self, _frame: &F, packet: &mut Packet) -> Result<(), Reason> {
         // SAFETY: the context is the packet's; the same holds for every call here.
-        exit(unsafe { lb_parse(self.context, &mut packet) }).map(|()| packet)
+        exit(unsafe { lb_parse(self.context, packet) })
     }
 
     #[inline(always)]
@@ -78,9 +70,6 @@ impl Steps for Maps {
 /// What a step returns that did not fail, or stands above what it returns; a step that failed
 /// returns the number of its reason.
 const FINE: u32 = u32::MAX;
-
-/// What the shortcut returns for a packet that has to go the long way.
-const LONG_WAY: u64 = u64::MAX;
 
 #[inline(always)]
 fn reason(number: u32) -> Reason {
@@ -135,14 +124,6 @@ fn unpack(packed: u64) -> Outcome {
 
 /// Maps for a step that routes nothing.
 const UNROUTED: Maps = Maps { context: null_mut() };
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn lb_shortcut(context: *mut xdp_md) -> u64 {
-    match shortcut::handle(&mut XdpFrame::of(context), &UNROUTED) {
-        Some(outcome) => pack(outcome),
-        None => LONG_WAY,
-    }
-}
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn lb_parse(context: *mut xdp_md, packet: *mut Packet) -> u32 {

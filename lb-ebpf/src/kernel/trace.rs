@@ -30,7 +30,6 @@ unsafe extern "C" fn lb_trace_before(context: *mut xdp_md) -> u32 {
     let Some(place) = TRACED.get_ptr_mut(0) else { return 0 };
     // SAFETY: the element is this CPU's.
     let packet = unsafe { &mut *place };
-    *packet = Packet::default();
     packet.fill(&XdpFrame::of(context), &Maps { context: null_mut() }).is_ok() as u32
 }
 
