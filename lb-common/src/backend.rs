@@ -1,6 +1,6 @@
 //! A backend: IPVS's real server (destination).
 
-use crate::address::Address;
+use crate::{address::Address, tunnel::Tunnel};
 use bytemuck::{Pod, Zeroable};
 
 /// A backend of one service: who it is, and what the packet path keeps of it. One cache line.
@@ -28,8 +28,11 @@ pub struct Backend {
     pub persistent: u32,
     /// Tick at which it was removed; meaningful while `state` is [`state::REMOVED`].
     pub removed: u32,
-    /// Always 0.
-    pub reserved: [u32; 5],
+    /// What its member says, for connections that are there already. Written by `lb-ctl`.
+    pub tunnel: Tunnel,
+    /// Source address of the packets that are wrapped for it, as the route there says; unspecified
+    /// until the first of them.
+    pub source: Address,
 }
 
 const _: () = assert!(size_of::<Backend>() == 64);
@@ -56,9 +59,11 @@ pub struct Member {
     pub last_weight: u32,
     /// [`method`]: how packets reach it.
     pub method: u32,
+    /// For [`method::TUNNEL`].
+    pub tunnel: Tunnel,
 }
 
-const _: () = assert!(size_of::<Member>() == 24);
+const _: () = assert!(size_of::<Member>() == 28);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Member {}

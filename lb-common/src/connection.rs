@@ -1,6 +1,6 @@
 //! A connection: one slot of the connection table.
 
-use crate::address::Address;
+use crate::{address::Address, backend::method};
 use bytemuck::{Pod, Zeroable};
 
 /// Everything a packet of either direction needs. Two cache lines: what identifies the connection,
@@ -52,6 +52,22 @@ impl Connection {
     #[inline(always)]
     pub const fn state(&self) -> u8 {
         self.word as u8
+    }
+
+    /// Its [`crate::backend::method`].
+    #[inline(always)]
+    pub const fn method(&self) -> u32 {
+        (self.flags & flags::METHOD) as u32
+    }
+
+    /// The address and port that the backend's packets carry as their source: its own where NAT hides
+    /// the service from it, else the service's (`ip_vs_conn_out_get`).
+    #[inline(always)]
+    pub const fn replies_from(&self) -> (Address, u16) {
+        match self.method() {
+            method::NAT => (self.backend, self.backend_port),
+            _ => (self.service, self.service_port),
+        }
     }
 }
 

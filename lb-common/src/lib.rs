@@ -19,6 +19,7 @@ pub mod service;
 pub mod settings;
 pub mod time;
 pub mod traffic;
+pub mod tunnel;
 
 /// Raised whenever a type in a pinned map changes; `lb-ctl upgrade` refuses maps of another one.
 pub const LAYOUT_VERSION: u32 = 1;

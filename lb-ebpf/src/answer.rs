@@ -137,18 +137,23 @@ fn build<F: Frame, T: Tables>(
         frame.store(ethernet::LENGTH + ethernet::TAG_LENGTH, tags[1])?;
     }
     let (kind, code) = answer.kind(packet.is_ipv4());
-    let header = Icmp { kind, code, checksum: 0, detail: mtu.to_be() };
-    if packet.is_ipv4() {
-        write_ipv4(frame, packet, header, length)?;
-    } else {
-        write_ipv6(frame, packet, header, length)?;
-    }
+    write(frame, packet, Icmp { kind, code, checksum: 0, detail: mtu.to_be() }, length)?;
     let reason = answer.reasons().0;
     Ok(match (sent, transmit) {
         (false, _) => Outcome::of(Reason::AnsweredKernel),
         (true, true) => Outcome::of(reason),
         (true, false) => Outcome { reason, detail: interface },
     })
+}
+
+/// Writes the headers of an ICMP message from a packet's destination to its source, where the packet's
+/// own IP header was. What follows them is its data; `length` is that of the IP packet.
+#[inline(always)]
+pub fn write<F: Frame>(frame: &mut F, packet: &Packet, header: Icmp, length: usize) -> Result<(), Reason> {
+    match packet.is_ipv4() {
+        true => write_ipv4(frame, packet, header, length),
+        false => write_ipv6(frame, packet, header, length),
+    }
 }
 
 #[inline(always)]

@@ -5,11 +5,11 @@ use crate::{
     index::{self, Found},
     packet::{Flow, Packet},
     schedule,
-    state::tcp,
+    state::tcp::{self, Side},
     wire::tcp::flags::SYN,
 };
 use lb_common::{
-    backend::{ACTIVE, Backend, INACTIVE, Member, state::AVAILABLE},
+    backend::{ACTIVE, Backend, INACTIVE, Member, method, state::AVAILABLE},
     bucket::Direction,
     connection::{Connection, NextHop, flags, next_use, state, with_state},
     protocol,
@@ -72,11 +72,12 @@ impl Found<'_> {
     #[inline(always)]
     fn advance<T: Tables>(&mut self, tables: &T, packet: &Packet, settings: &Settings, now: u32) {
         let mut current = self.word as u8;
+        let side = self.side();
         if packet.flow.protocol as u8 == protocol::TCP && !packet.is_later_fragment() {
             let event = tcp::event(packet.tcp_flags);
             // A plain ACK in ESTABLISHED, which nearly every packet is, changes nothing on any side.
             if current != state::ESTABLISHED || event != tcp::Event::Ack {
-                current = self.transition(tables, event);
+                current = self.transition(tables, side, event);
             }
         }
         let timeout = settings.timeouts[(current & 0xf) as usize];
@@ -87,11 +88,27 @@ impl Found<'_> {
         }
     }
 
+    /// The rows of the state table that a packet moves in. A reply shows that replies are seen.
     #[inline(always)]
-    fn transition<T: Tables>(&mut self, tables: &T, event: tcp::Event) -> u8 {
+    fn side(&mut self) -> Side {
+        let is_unanswered = self.connection.flags & flags::NO_OUTPUT != 0;
+        match self.direction {
+            Direction::Forward if is_unanswered => Side::InputOnly,
+            Direction::Forward => Side::Input,
+            Direction::Reply => {
+                if is_unanswered {
+                    self.connection.flags &= !flags::NO_OUTPUT;
+                }
+                Side::Output
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn transition<T: Tables>(&mut self, tables: &T, side: Side, event: tcp::Event) -> u8 {
         for _ in 0..RETRIES {
             let current = self.word as u8;
-            let next = tcp::next(self.direction.into(), event, current);
+            let next = tcp::next(side, event, current);
             if next == current {
                 break;
             }
@@ -137,9 +154,13 @@ pub fn create<T: Tables>(tables: &T, flow: &Flow, member: u32) -> Result<(), Rea
     connection.backend = backend.address;
     connection.client_port = flow.source_port;
     connection.service_port = flow.destination_port;
-    connection.backend_port = backend.port;
+    connection.backend_port = if backend.port == 0 { flow.destination_port } else { backend.port };
     connection.protocol = flow.protocol as u8;
     connection.flags = member.method as u8 & flags::METHOD;
+    let is_same = (backend.address, connection.backend_port) == (flow.destination, flow.destination_port);
+    if member.method != method::NAT || is_same {
+        connection.flags |= flags::NO_OUTPUT;
+    }
     connection.to_backend = NextHop::default();
     connection.to_client = NextHop::default();
     connection.backend_index = member.backend;
@@ -209,10 +230,11 @@ fn forward_flow(connection: &Connection) -> Flow {
 /// The flow of a connection's packets from the backend.
 #[inline(always)]
 fn reply_flow(connection: &Connection) -> Flow {
+    let (source, source_port) = connection.replies_from();
     Flow {
-        source: connection.backend,
+        source,
         destination: connection.client,
-        source_port: connection.backend_port,
+        source_port,
         destination_port: connection.client_port,
         protocol: connection.protocol as u32,
     }

@@ -1,3 +1,53 @@
 //! How a packet reaches its backend, and its reply the client: one file for each method.
 
 pub mod nat;
+pub mod partial;
+pub mod route;
+
+use crate::{Frame, Outcome, Reason, Tables, connection::Tracked, nexthop::Exit, packet::Packet};
+use lb_common::{backend::method, bucket::Direction, protocol};
+
+/// Sends a packet of a connection on by the connection's method.
+#[inline(always)]
+pub fn forward<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    tracked: Tracked,
+    exit: Exit,
+) -> Outcome {
+    match try_forward(frame, tables, packet, tracked, exit) {
+        Ok(outcome) => outcome,
+        Err(reason) => Outcome::of(reason),
+    }
+}
+
+#[inline(always)]
+fn try_forward<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    tracked: Tracked,
+    exit: Exit,
+) -> Result<Outcome, Reason> {
+    if packet.ttl <= 1 {
+        return Err(match tracked.direction {
+            // RFC 1122 §3.2.2: no error about an error.
+            Direction::Forward if packet.is_icmp() => Reason::IcmpTtlExpired,
+            Direction::Forward => Reason::TtlExpired,
+            // As with IPVS, whose hook for replies comes after the kernel's own check.
+            Direction::Reply => Reason::ReplyTtlExpired,
+        });
+    }
+    let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
+    match connection.method() {
+        method::ROUTE => route::forward(frame, packet, connection, exit),
+        _ => nat::forward(frame, packet, connection, tracked.direction, exit),
+    }
+}
+
+/// Whether a packet carries the checksum of TCP or UDP, which a sender may have left open.
+#[inline(always)]
+fn has_checksum(packet: &Packet) -> bool {
+    matches!(packet.flow.protocol as u8, protocol::TCP | protocol::UDP)
+}

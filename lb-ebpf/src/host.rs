@@ -263,7 +263,7 @@ impl Tables for HostTables {
     }
 
     fn route(&self, _interface: u32, _source: Address, destination: Address, _protocol: u8) -> Route {
-        self.routes.get(&destination).copied().unwrap_or(Route::Other)
+        self.routes.get(&destination).copied().unwrap_or(Route::Host)
     }
 
     fn is_probe_due(&self, _interface: u32, _neighbour: [u8; 6]) -> bool {

@@ -8,7 +8,7 @@ use crate::{
     Frame, Outcome, Reason, Tables,
     checksum::Change,
     connection::Tracked,
-    forward::nat::decrement,
+    forward::route::decrement,
     index,
     nexthop::{self, Exit},
     packet::{Flow, Packet},
@@ -110,7 +110,7 @@ fn try_translate<F: Frame, T: Tables>(
     match exit {
         Ok(()) if !packet.is_tagged() => {
             let hop = nexthop::hop(connection, tracked.direction);
-            decrement(frame, &Packet { flow: outer, ..*packet })?;
+            decrement(frame, packet)?;
             nexthop::address_frame(frame, hop)?;
             let interface = if hop.exit == exit::TRANSMIT { 0 } else { hop.interface };
             Ok(Outcome { reason: Reason::IcmpError, detail: interface })

@@ -84,10 +84,11 @@ fn find_in<'a, T: Tables>(tables: &'a T, bucket: &Bucket, flow: &Flow, hash: u64
 fn matches(connection: &Connection, direction: Direction, flow: &Flow) -> bool {
     let (source, destination, source_port, destination_port) = match direction {
         Direction::Forward => {
-            (&connection.client, &connection.service, connection.client_port, connection.service_port)
+            (connection.client, &connection.service, connection.client_port, connection.service_port)
         }
         Direction::Reply => {
-            (&connection.backend, &connection.client, connection.backend_port, connection.client_port)
+            let (source, port) = connection.replies_from();
+            (source, &connection.client, port, connection.client_port)
         }
     };
     flow.source.words[1] == source.words[1]

@@ -30,7 +30,7 @@ pub mod wire;
 
 use answer::Answer;
 use connection::Tracked;
-use lb_common::protocol;
+use lb_common::backend::method;
 use packet::Packet;
 
 pub use frame::Frame;
@@ -89,8 +89,7 @@ fn parse<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> Resu
 #[inline(always)]
 fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &Packet) -> Outcome {
     let now = tables.now();
-    let is_icmp = matches!(packet.flow.protocol as u8, protocol::ICMP | protocol::ICMPV6);
-    let tracked = match is_icmp {
+    let tracked = match packet.is_icmp() {
         true => tables.track_quoted(frame, packet),
         false => match tables.track(packet, now) {
             Err(Reason::MidStream) if open::may_open(packet) => open(tables, packet, now),
@@ -102,7 +101,12 @@ fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &Packet) -> Ou
         Err(reason) => return Outcome::of(reason),
     };
     let exit = nexthop::resolve(frame, tables, tracked, packet, now);
-    match is_icmp {
+    if let Err(reason @ (Reason::LocalBackend | Reason::DirectReply)) = exit {
+        return Outcome::of(reason);
+    }
+    // Where the packets of a connection arrive as they were sent, so do the errors about them.
+    let is_rewritten = tables.connection(tracked.slot).is_some_and(|found| found.method() == method::NAT);
+    match packet.is_icmp() && is_rewritten {
         true => tables.translate(frame, packet, tracked, exit),
         false => tables.forward(frame, packet, tracked, exit),
     }

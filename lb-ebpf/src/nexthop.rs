@@ -4,9 +4,16 @@
 //! asked for again when it is [`FRESH`] no longer. A changed route or neighbour heals by that.
 
 use crate::{
-    Frame, Reason, Route, Steps, Tables, connection::Tracked, packet::Packet, wire::ethernet::Ethernet,
+    Frame, Reason, Route, Steps, Tables,
+    connection::Tracked,
+    packet::Packet,
+    wire::{
+        ethernet::Ethernet,
+        tcp::{Tcp, flags::ACK},
+    },
 };
 use lb_common::{
+    backend::method,
     bucket::Direction,
     connection::{Connection, NextHop, exit},
     device,
@@ -29,9 +36,14 @@ pub fn resolve<F: Frame, T: Steps>(
     now: u32,
 ) -> Exit {
     let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
+    match (connection.method(), tracked.direction) {
+        (method::NAT, _) | (method::ROUTE, Direction::Forward) => {}
+        (_, Direction::Forward) => return Err(Reason::LocalBackend),
+        (_, Direction::Reply) => return Err(Reason::DirectReply),
+    }
     let hop = hop(connection, tracked.direction);
     if !is_fresh(hop, now) {
-        return tables.refresh(frame, tracked, packet.flow.protocol, now);
+        return tables.refresh(frame, packet, tracked, now);
     }
     if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) }
 }
@@ -56,8 +68,8 @@ pub fn hop(connection: &mut Connection, direction: Direction) -> &mut NextHop {
 pub fn refresh<F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
+    packet: &Packet,
     tracked: Tracked,
-    protocol: u32,
     now: u32,
 ) -> Exit {
     let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
@@ -65,8 +77,9 @@ pub fn refresh<F: Frame, T: Tables>(
         Direction::Forward => (connection.client, connection.backend),
         Direction::Reply => (connection.service, connection.client),
     };
+    let method = connection.method();
     let hop = hop(connection, tracked.direction);
-    match tables.route(frame.interface(), source, destination, protocol as u8) {
+    match tables.route(frame.interface(), source, destination, packet.flow.protocol as u8) {
         Route::Hop { interface, destination, source, mtu } => {
             let flags = tables.device(interface).map_or(0, |device| device.flags);
             hop.interface = interface;
@@ -83,7 +96,7 @@ pub fn refresh<F: Frame, T: Tables>(
             hop.checked = now;
             if hop.exit == exit::KERNEL {
                 Err(Reason::KernelDevice)
-            } else if tables.is_probe_due(interface, destination) {
+            } else if may_be_lost(frame, packet, method) && tables.is_probe_due(interface, destination) {
                 Err(Reason::KernelProbe)
             } else {
                 Ok(())
@@ -93,11 +106,28 @@ pub fn refresh<F: Frame, T: Tables>(
             hop.interface = 0;
             Err(Reason::KernelNeighbour)
         }
+        Route::Host => {
+            hop.interface = 0;
+            Err(if method == method::NAT { Reason::KernelRoute } else { Reason::LocalBackend })
+        }
         Route::Other => {
             hop.interface = 0;
             Err(Reason::KernelRoute)
         }
     }
+}
+
+/// Whether a packet may serve to make the kernel use the next hop. With direct routing it is lost by
+/// that, so there it is an acknowledgement alone, which the next one makes up for.
+#[inline(always)]
+fn may_be_lost<F: Frame>(frame: &F, packet: &Packet, method: u32) -> bool {
+    if method != method::ROUTE {
+        return true;
+    }
+    let Some(header) = frame.load::<Tcp>(packet.transport as usize) else { return false };
+    packet.tcp_flags == ACK
+        && packet.is_whole()
+        && packet.transport + (header.length >> 4) as u32 * 4 == packet.end
 }
 
 #[inline(always)]

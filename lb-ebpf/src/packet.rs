@@ -255,6 +255,12 @@ impl Packet {
         self.bits & bits::IPV4 != 0
     }
 
+    /// Whether it is an ICMP or ICMPv6 message.
+    #[inline(always)]
+    pub fn is_icmp(&self) -> bool {
+        matches!(self.flow.protocol as u8, protocol::ICMP | protocol::ICMPV6)
+    }
+
     /// Whether it is a piece of a larger packet, without a transport header.
     #[inline(always)]
     pub fn is_later_fragment(&self) -> bool {

@@ -7,7 +7,7 @@
 
 use crate::{
     Frame, Outcome, Reason, Tables,
-    forward::nat,
+    forward::{nat, partial, route},
     index, nexthop,
     open::{key, may_open},
     packet::{Flow, Packet, bits},
@@ -19,7 +19,10 @@ use crate::{
     },
 };
 use lb_common::{
-    backend::state::AVAILABLE,
+    backend::{
+        method::{NAT, ROUTE},
+        state::AVAILABLE,
+    },
     bucket::Direction,
     connection::{exit, state::ESTABLISHED},
     protocol,
@@ -115,6 +118,10 @@ fn forward<F: Frame, T: Tables>(
         return None;
     }
     let connection = found.connection;
+    let method = connection.method();
+    if method != NAT && (method != ROUTE || found.direction == Direction::Reply) {
+        return None;
+    }
     let backend = tables.backend(connection.backend_index)?;
     if remaining(connection.expires, now) <= 0 || backend.state != AVAILABLE {
         return None;
@@ -122,7 +129,7 @@ fn forward<F: Frame, T: Tables>(
     let after = nat::after(connection, &packet.flow, found.direction);
     let expires = now.wrapping_add(settings.timeouts[(found.word & 0xf) as usize]);
     let is_later = connection.expires != expires;
-    if nat::is_partial(frame, packet).ok()? {
+    if partial::is_partial(frame, packet).ok()? {
         return None;
     }
     let index = connection.backend_index;
@@ -141,7 +148,11 @@ fn forward<F: Frame, T: Tables>(
     if let Some(traffic) = tables.traffic(index) {
         traffic.count(found.direction == Direction::Forward, packet.length() as u64);
     }
-    Some(match nat::send(frame, packet, &after, hop) {
+    let sent = match method {
+        NAT => nat::send(frame, packet, &after, hop),
+        _ => route::send(frame, packet, hop),
+    };
+    Some(match sent {
         Ok(outcome) => outcome,
         Err(reason) => Outcome::of(reason),
     })

@@ -4,8 +4,7 @@ use crate::{
     Frame, Outcome, Reason,
     answer::{self, Answer},
     connection::{self, Tracked},
-    forward::nat,
-    icmp, nexthop,
+    forward, icmp, nexthop,
     nexthop::Exit,
     open,
     packet::Packet,
@@ -129,14 +128,14 @@ pub trait Steps: Tables + Sized {
 
     /// [`nexthop::refresh`].
     #[inline(always)]
-    fn refresh<F: Frame>(&self, frame: &F, tracked: Tracked, protocol: u32, now: u32) -> Result<(), Reason> {
-        nexthop::refresh(frame, self, tracked, protocol, now)
+    fn refresh<F: Frame>(&self, frame: &F, packet: &Packet, tracked: Tracked, now: u32) -> Exit {
+        nexthop::refresh(frame, self, packet, tracked, now)
     }
 
-    /// [`nat::forward`].
+    /// [`forward::forward`].
     #[inline(always)]
     fn forward<F: Frame>(&self, frame: &mut F, packet: &Packet, tracked: Tracked, exit: Exit) -> Outcome {
-        nat::forward(frame, self, packet, tracked, exit)
+        forward::forward(frame, self, packet, tracked, exit)
     }
 
     /// [`icmp::translate`].
@@ -168,6 +167,8 @@ pub enum Route {
     },
     /// There is a route, but the neighbour's MAC address is not known.
     NoNeighbour,
+    /// An address of this host, or no route at all.
+    Host,
     /// No plain unicast route: the kernel must decide.
     Other,
 }

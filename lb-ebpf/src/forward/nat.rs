@@ -1,12 +1,12 @@
 //! NAT (`-m`): the destination is rewritten on the way to the backend, the source on the way back.
 
+use super::partial;
 use crate::{
-    Frame, Outcome, Reason, Tables,
-    checksum::{self, Change},
-    connection::Tracked,
+    Frame, Outcome, Reason,
+    checksum::Change,
     nexthop::{self, Exit},
     packet::{Flow, Packet, bits},
-    wire::{ipv4, ipv6, tcp, udp},
+    wire::{ipv4, ipv6},
 };
 use lb_common::{
     bucket::Direction,
@@ -16,49 +16,30 @@ use lb_common::{
 
 /// Rewrites a packet of a connection, and decides how it leaves.
 #[inline(always)]
-pub fn forward<F: Frame, T: Tables>(
+pub fn forward<F: Frame>(
     frame: &mut F,
-    tables: &T,
     packet: &Packet,
-    tracked: Tracked,
-    exit: Exit,
-) -> Outcome {
-    match try_forward(frame, tables, packet, tracked, exit) {
-        Ok(outcome) => outcome,
-        Err(reason) => Outcome::of(reason),
-    }
-}
-
-#[inline(always)]
-fn try_forward<F: Frame, T: Tables>(
-    frame: &mut F,
-    tables: &T,
-    packet: &Packet,
-    tracked: Tracked,
+    connection: &mut Connection,
+    direction: Direction,
     mut exit: Exit,
 ) -> Result<Outcome, Reason> {
-    let forward = tracked.direction == Direction::Forward;
-    if packet.ttl <= 1 {
-        // As with IPVS, whose hook for replies comes after the kernel's own check.
-        return Err(if forward { Reason::TtlExpired } else { Reason::ReplyTtlExpired });
-    }
-    let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
-    let after = after(connection, &packet.flow, tracked.direction);
-    let hop = nexthop::hop(connection, tracked.direction);
+    let after = after(connection, &packet.flow, direction);
+    let hop = nexthop::hop(connection, direction);
     if hop.interface != 0 && packet.length() > hop.mtu as u32 {
         exit = Err(Reason::KernelFragment);
         if packet.bits & bits::DONT_FRAGMENT != 0 && !frame.keeps_buffer() {
-            return match forward {
-                true => Ok(Outcome { reason: Reason::TooBig, detail: hop.mtu as u32 }),
-                false => Err(Reason::ReplyTooBig),
+            return match direction {
+                Direction::Forward => Ok(Outcome { reason: Reason::TooBig, detail: hop.mtu as u32 }),
+                Direction::Reply => Err(Reason::ReplyTooBig),
             };
         }
     }
     if packet.is_tagged() {
         exit = Err(Reason::KernelVlan);
     }
-    if is_partial(frame, packet)? {
-        complete(frame, packet, &after, exit.is_err() || frame.keeps_buffer())?;
+    if partial::is_partial(frame, packet)? {
+        store_ports(frame, packet, &after)?;
+        partial::complete(frame, packet, &after, exit.is_err() || frame.keeps_buffer())?;
     } else {
         update(frame, packet, &after)?;
     }
@@ -107,54 +88,13 @@ fn leave<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, hop: &NextHop) 
     })
 }
 
-/// Where the transport checksum lies.
-#[inline(always)]
-fn checksum_place(packet: &Packet) -> usize {
-    let offset = if packet.flow.protocol as u8 == protocol::TCP { tcp::CHECKSUM } else { udp::CHECKSUM };
-    packet.transport as usize + offset
-}
-
-/// The sum of a packet's pseudo-header, once its flow is `flow`.
-#[inline(always)]
-fn pseudo_header(packet: &Packet, flow: &Flow) -> u64 {
-    checksum::pseudo_header(flow.source, flow.destination, flow.protocol, packet.end - packet.transport)
-}
-
-/// Whether the transport checksum is the bare sum of the pseudo-header, which the sender left to
-/// a network card to complete. One complete checksum in 65,536 looks the same; for it `complete`
-/// computes what it was, unless the packet goes to the kernel.
-#[inline(always)]
-pub fn is_partial<F: Frame>(frame: &F, packet: &Packet) -> Result<bool, Reason> {
-    if !frame.may_be_partial() || !packet.is_whole() {
-        return Ok(false);
-    }
-    let present: u16 = frame.load(checksum_place(packet)).ok_or(Reason::RewriteFailed)?;
-    Ok(present == checksum::fold(pseudo_header(packet, &packet.flow)))
-}
-
-/// Stores the ports of `after`, and a checksum that was partial: completed, or, where the kernel's
-/// socket buffer is `kept` and knows that it is partial, still so.
-#[inline(always)]
-fn complete<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, kept: bool) -> Result<(), Reason> {
-    let place = checksum_place(packet);
-    let sum = pseudo_header(packet, after);
-    store_ports(frame, packet, after)?;
-    if kept {
-        return frame.store(place, checksum::fold(sum));
-    }
-    frame.store(place, 0u16)?;
-    let new = checksum::of_frame(frame, packet.transport as usize, packet.end as usize, sum)
-        .ok_or(Reason::RewriteFailed)?;
-    frame.store(place, present(packet, new))
-}
-
 /// Stores the ports of `after` and corrects the transport checksum.
 #[inline(always)]
 fn update<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), Reason> {
     if packet.is_later_fragment() {
         return Ok(());
     }
-    let place = checksum_place(packet);
+    let place = partial::place(packet);
     let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
     // RFC 768: no checksum was made; it may stay so with IPv4.
     if old != 0 || packet.flow.protocol as u8 != protocol::UDP {
@@ -162,15 +102,9 @@ fn update<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), 
             .word(packet.flow.source_port, after.source_port)
             .word(packet.flow.destination_port, after.destination_port)
             .apply(old);
-        frame.store(place, present(packet, new))?;
+        frame.store(place, partial::present(packet, new))?;
     }
     store_ports(frame, packet, after)
-}
-
-/// RFC 768: a UDP checksum of zero is sent as ffff, because 0 says that there is none.
-#[inline(always)]
-fn present(packet: &Packet, checksum: u16) -> u16 {
-    if checksum == 0 && packet.flow.protocol as u8 == protocol::UDP { 0xffff } else { checksum }
 }
 
 #[inline(always)]
@@ -202,10 +136,4 @@ fn store_addresses<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, ttl: 
     frame.store(place, change.apply(old))?;
     frame.store(network + ipv4::offset::TTL, ttl)?;
     frame.store(network + ipv4::offset::SOURCE, [after.source.ipv4(), after.destination.ipv4()])
-}
-
-/// Takes the TTL or hop limit down by one.
-#[inline(always)]
-pub fn decrement<F: Frame>(frame: &mut F, packet: &Packet) -> Result<(), Reason> {
-    store_addresses(frame, packet, &packet.flow, packet.ttl.wrapping_sub(1))
 }

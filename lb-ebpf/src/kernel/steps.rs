@@ -12,8 +12,7 @@ use lb_ebpf::{
     Frame, Outcome, Reason, Steps,
     answer::{self, Answer},
     connection::{self, Tracked},
-    forward::nat,
-    icmp, nexthop,
+    forward, icmp, nexthop,
     nexthop::Exit,
     open,
     packet::Packet,
@@ -47,8 +46,8 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
-    fn refresh<F: Frame>(&self, _frame: &F, tracked: Tracked, protocol: u32, now: u32) -> Exit {
-        exit(unsafe { lb_refresh(self.context, code(tracked), protocol, now) })
+    fn refresh<F: Frame>(&self, _frame: &F, packet: &Packet, tracked: Tracked, now: u32) -> Exit {
+        exit(unsafe { lb_refresh(self.context, packet, code(tracked), now) })
     }
 
     #[inline(always)]
@@ -157,14 +156,15 @@ unsafe extern "C" fn lb_track_quoted(context: *mut xdp_md, packet: *const Packet
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lb_refresh(context: *mut xdp_md, code: u32, protocol: u32, now: u32) -> u32 {
-    exit_code(nexthop::refresh(&XdpFrame::of(context), &Maps { context }, tracked(code), protocol, now))
+unsafe extern "C" fn lb_refresh(context: *mut xdp_md, packet: *const Packet, code: u32, now: u32) -> u32 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u32 };
+    exit_code(nexthop::refresh(&XdpFrame::of(context), &Maps { context }, packet, tracked(code), now))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn lb_forward(context: *mut xdp_md, packet: *const Packet, code: u32, number: u32) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
-    pack(nat::forward(&mut XdpFrame::of(context), &UNROUTED, packet, tracked(code), exit(number)))
+    pack(forward::forward(&mut XdpFrame::of(context), &UNROUTED, packet, tracked(code), exit(number)))
 }
 
 #[unsafe(no_mangle)]

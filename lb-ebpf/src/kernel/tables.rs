@@ -6,7 +6,8 @@ use super::{
 };
 use aya_ebpf::{
     bindings::{
-        BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST, bpf_fib_lookup as FibLookup, xdp_md,
+        BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST,
+        bpf_fib_lookup as FibLookup, xdp_md,
     },
     helpers::{bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop},
 };
@@ -202,6 +203,7 @@ impl Tables for Maps {
                 mtu: unsafe { query.__bindgen_anon_1.mtu_result },
             },
             BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour,
+            BPF_FIB_LKUP_RET_NOT_FWDED => Route::Host,
             _ => Route::Other,
         }
     }

@@ -1,7 +1,7 @@
 //! IPVS's TCP state machine (`net/netfilter/ipvs/ip_vs_proto_tcp.c`).
 
 use crate::wire::tcp::flags;
-use lb_common::{bucket::Direction, connection::state::*};
+use lb_common::connection::state::*;
 
 /// Which rows of the table a packet moves in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,16 +12,6 @@ pub enum Side {
     Output = 1,
     /// From the client, where replies are not seen (direct routing, tunnels).
     InputOnly = 2,
-}
-
-impl From<Direction> for Side {
-    #[inline(always)]
-    fn from(direction: Direction) -> Self {
-        match direction {
-            Direction::Forward => Self::Input,
-            Direction::Reply => Self::Output,
-        }
-    }
 }
 
 /// The event that a packet's flags stand for: RST before SYN before FIN before ACK.
@@ -150,6 +140,16 @@ mod tests {
     #[test]
     fn a_blind_reset_does_not_close_a_half_open_connection() {
         assert_eq!(life(&[('>', SYN), ('>', RST)]), ["SYN_RECV", "SYN_RECV"]);
+    }
+
+    #[test]
+    fn where_replies_are_not_seen_the_client_s_fin_waits() {
+        let mut state = NONE;
+        let seen = [SYN, ACK, FIN, ACK].map(|bits| {
+            state = next(Side::InputOnly, event(bits), state);
+            NAMES[state as usize]
+        });
+        assert_eq!(seen, ["SYN_RECV", "ESTABLISHED", "FIN_WAIT", "FIN_WAIT"]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub const CHECKSUM: usize = 2;
 
 /// Types and codes of ICMP.
 pub mod v4 {
+    /// Echo reply.
+    pub const ECHO_REPLY: u8 = 0;
     /// Destination unreachable.
     pub const UNREACHABLE: u8 = 3;
     /// Code: port unreachable.
@@ -49,4 +51,6 @@ pub mod v6 {
     pub const TIME_EXCEEDED: u8 = 3;
     /// Parameter problem, the last of the errors.
     pub const PARAMETER_PROBLEM: u8 = 4;
+    /// Echo reply.
+    pub const ECHO_REPLY: u8 = 129;
 }

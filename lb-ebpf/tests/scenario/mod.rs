@@ -11,12 +11,13 @@ pub mod check;
 pub mod errors;
 pub mod flows;
 pub mod frames;
+pub mod methods;
 pub mod shapes;
 
 use frames::Packet;
 use lb_common::{
     address::Address,
-    backend::{Backend, Member, state},
+    backend::{Backend, Member, method, state},
     device::flags::REDIRECT,
     protocol,
     reason::Reason,
@@ -89,6 +90,8 @@ pub struct Step {
 pub struct Scenario {
     pub name: String,
     pub web: Web,
+    /// How its packets reach it.
+    pub method: u32,
     pub services: bool,
     pub generic: bool,
     pub partial: bool,
@@ -103,6 +106,7 @@ impl Scenario {
         Self {
             name: name.into(),
             web: Web::There,
+            method: method::NAT,
             services: true,
             generic: false,
             partial: false,
@@ -172,7 +176,13 @@ impl Scenario {
                 ..Backend::default()
             });
             let weight = u32::from(self.web != Web::Nobody);
-            world.1.push(Member { backend: id, weight, last_weight: 1, ..Member::default() });
+            world.1.push(Member {
+                backend: id,
+                weight,
+                last_weight: 1,
+                method: self.method,
+                ..Member::default()
+            });
             let key = ServiceKey {
                 address: Address::from(vip.ip()),
                 port: vip.port().to_be(),
@@ -224,5 +234,5 @@ pub fn back(packet: Packet) -> Option<Vec<u8>> {
 
 /// Every behaviour.
 pub fn all() -> Vec<Scenario> {
-    [flows::all(), shapes::all(), errors::all()].concat()
+    [flows::all(), shapes::all(), errors::all(), methods::all()].concat()
 }
