@@ -10,6 +10,7 @@ use lb_common::{
     scheduler::Scheduler,
     service::{self, ServiceKey},
     traffic::Traffic,
+    tunnel::Tunnel,
 };
 
 /// All services.
@@ -49,6 +50,8 @@ pub struct Backend {
     pub endpoint: Endpoint,
     /// [`lb_common::backend::method`].
     pub method: u32,
+    /// For a tunnel backend.
+    pub tunnel: Tunnel,
     /// Its weight.
     pub weight: u32,
     /// Upper threshold; 0 is none.
@@ -112,6 +115,7 @@ impl Backend {
         Ok(Self {
             endpoint: Endpoint { address: backend.address.into(), port: u16::from_be(backend.port) },
             method: member.method,
+            tunnel: member.tunnel,
             weight: member.weight,
             upper: member.upper,
             lower: member.lower,

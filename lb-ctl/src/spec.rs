@@ -10,6 +10,7 @@ use lb_common::{
     protocol,
     scheduler::{Scheduler, flags},
     service::ServiceKey,
+    tunnel::kind,
 };
 use std::{
     fmt,
@@ -273,6 +274,22 @@ pub fn flags_text(scheduler: Scheduler, set: u8) -> String {
         }
     }
     names.join(",")
+}
+
+/// The kinds of tunnels, by ipvsadm's names.
+const TUNNELS: [(u8, &str); 3] = [(kind::IPIP, "ipip"), (kind::GUE, "gue"), (kind::GRE, "gre")];
+
+/// Reads `--tun-type`.
+pub fn parse_tunnel(text: &str) -> Result<u8> {
+    match TUNNELS.iter().find(|(_, name)| *name == text) {
+        Some((kind, _)) => Ok(*kind),
+        None => usage!("--tun-type: '{text}' is no tunnel; one of: ipip gue gre"),
+    }
+}
+
+/// The name of a kind of tunnel.
+pub fn tunnel_name(number: u8) -> &'static str {
+    TUNNELS.iter().find(|(kind, _)| *kind == number).map_or("n/a", |(_, name)| name)
 }
 
 /// Reads a number of an option between 0 and `most`.

@@ -8,7 +8,7 @@ const STATE: i32 = 1;
 const USAGE: i32 = 2;
 
 /// What is typed, the exit code, and what the line must say.
-const REFUSED: [(&str, i32, &str); 18] = [
+const REFUSED: [(&str, i32, &str); 21] = [
     ("service add -t 10.9.0.1:81 -s fastest", USAGE, "fastest"),
     ("service add -t 10.9.0.1:0", USAGE, "port 0"),
     ("service add -t 10.9.0.1:99999", USAGE, "99999"),
@@ -24,7 +24,10 @@ const REFUSED: [(&str, i32, &str); 18] = [
     ("backend add -t 10.9.0.1:80 -r [fd00::1]:80", USAGE, "fd00::1"),
     ("backend add -t 10.9.0.1:80 -r 224.0.0.1", USAGE, "224.0.0.1"),
     ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -x 1 -y 2", USAGE, "2"),
-    ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -g", USAGE, "-g"),
+    ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -g -m", USAGE, "-g"),
+    ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -g --tun-type gre", USAGE, "-i"),
+    ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -i --tun-type gue", USAGE, "--tun-port"),
+    ("backend edit -t 10.9.0.1:80 -r 10.9.0.13:81 -g", USAGE, "10.9.0.13:81"),
     ("backend edit -t 10.9.0.1:80 -r 10.9.0.12 -w 2", STATE, "10.9.0.12"),
     ("set 900 120 9999999", USAGE, "9999999"),
 ];
@@ -35,6 +38,7 @@ fn what_cannot_be_meant_or_done_is_said_and_changes_nothing() {
     namespace.ok("load lan0 lan1 --max-connections 100");
     namespace.ok("service add -t 10.9.0.1:80 -s wlc");
     namespace.ok("backend add -t 10.9.0.1:80 -r 10.9.0.11 -m");
+    namespace.ok("backend add -t 10.9.0.1:80 -r 10.9.0.13:81 -m");
     let shown = |namespace: &Namespace| {
         namespace.ok("list -n") + &namespace.ok("list -n --thresholds") + &namespace.ok("set")
     };

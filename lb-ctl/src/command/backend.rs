@@ -1,5 +1,7 @@
 //! `lb-ctl backend`: the servers behind a service.
 
+mod method;
+
 use crate::{
     command::{
         list,
@@ -10,7 +12,13 @@ use crate::{
 };
 use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
-use lb_common::limits::WEIGHT;
+use lb_common::{
+    backend::{
+        Member,
+        method::{NAT, TUNNEL},
+    },
+    limits::WEIGHT,
+};
 use std::net::IpAddr;
 
 /// Add, edit, delete or list the backends of a service.
@@ -27,7 +35,9 @@ pub struct Args {
 enum Action {
     /// Add a backend. One that was removed comes back with its connections.
     #[command(after_help = "Example:
-  lb-ctl backend add -t 192.168.2.200:80 -r 192.168.33.111:8080 -m -w 3")]
+  lb-ctl backend add -t 192.168.2.200:80 -r 192.168.33.111:8080 -m -w 3
+  lb-ctl backend add -t 192.168.2.200:80 -r 192.168.2.111 -g
+  lb-ctl backend add -t 192.168.2.200:80 -r 10.0.0.5 -i --tun-type gue --tun-port 6080")]
     Add(Spec),
     /// Change what is named; the rest stays. Connections stay.
     #[command(after_help = "Example (no new connections, those there go on):
@@ -65,15 +75,8 @@ struct Who {
 struct Spec {
     #[command(flatten)]
     who: Who,
-    /// Forward by masquerading (NAT), which is the only way so far
-    #[arg(short, long)]
-    masquerading: bool,
-    /// Forward by direct routing: not there yet
-    #[arg(short, long, hide = true)]
-    gatewaying: bool,
-    /// Forward through a tunnel: not there yet
-    #[arg(short, long, hide = true)]
-    ipip: bool,
+    #[command(flatten)]
+    forwarding: method::Options,
     /// Weight; 0 takes no new connections [default: 1]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     weight: Option<String>,
@@ -105,10 +108,6 @@ impl Who {
         };
         let (address, port) = Endpoint::parse(text, service.protocol)?;
         let port = port.unwrap_or(service.endpoint.port);
-        if address.is_ipv4() != service.endpoint.address.is_ipv4() {
-            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-            usage!("'{text}' is {family} and {service} is not; NAT needs the same family on both sides");
-        }
         if !is_unicast(address) {
             usage!("'{text}' is not the address of one host; write a unicast address");
         }
@@ -128,8 +127,13 @@ impl Who {
 
 impl Spec {
     fn add(self) -> Result<()> {
-        let (service, backend) = self.who.parse()?;
-        let settings = self.settings()?;
+        let (service, mut backend) = self.who.parse()?;
+        let settings = self.settings(Member::default())?;
+        if settings.method.is_some_and(method::keeps_destination) {
+            // As ipvsadm does: the packet arrives with the service's port, whatever is written here.
+            backend.port = service.endpoint.port;
+        }
+        method::check_family(settings.method.unwrap_or(NAT), service, backend)?;
         check_thresholds(settings.upper.unwrap_or(0), settings.lower.unwrap_or(0))?;
         let mut change = Change::begin()?;
         if change.version(&service.key()).is_none() {
@@ -143,21 +147,33 @@ impl Spec {
 
     fn edit(self) -> Result<()> {
         let (service, backend) = self.who.parse()?;
-        let settings = self.settings()?;
+        // What can be refused without the lock is.
+        self.numbers()?;
         let mut change = Change::begin()?;
         let position = position(&change, service, backend)?;
         let old = change.version(&service.key()).map(|version| version.members[position]).unwrap_or_default();
+        let settings = self.settings(old)?;
+        let method = settings.method.unwrap_or(old.method);
+        if method::keeps_destination(method) && backend.port != service.endpoint.port {
+            usage!(
+                "{backend} has another port than {service}, which only -m can give it; add it again with -g or -i"
+            );
+        }
+        method::check_family(method, service, backend)?;
         check_thresholds(settings.upper.unwrap_or(old.upper), settings.lower.unwrap_or(old.lower))?;
         change.edit_backend(&service.key(), position, settings)
     }
 
-    fn settings(&self) -> Result<MemberSettings> {
-        if self.gatewaying {
-            usage!("-g (direct routing) is not there yet; this version forwards by -m (NAT)");
+    /// What is asked for, on top of what is there.
+    fn settings(&self, old: Member) -> Result<MemberSettings> {
+        let (method, tunnel) = self.forwarding.parse(old)?;
+        if method == Some(TUNNEL) {
+            usage!("-i (tunnel) is not there yet; this version forwards by -m (NAT), -g and -l");
         }
-        if self.ipip {
-            usage!("-i (tunnel) is not there yet; this version forwards by -m (NAT)");
-        }
+        Ok(MemberSettings { method, tunnel, ..self.numbers()? })
+    }
+
+    fn numbers(&self) -> Result<MemberSettings> {
         let number = |option, text: &Option<String>, most| {
             text.as_deref().map(|text| parse_number(option, text, most)).transpose()
         };
@@ -165,6 +181,7 @@ impl Spec {
             weight: number("-w", &self.weight, WEIGHT)?,
             upper: number("-x", &self.u_threshold, u32::MAX)?,
             lower: number("-y", &self.l_threshold, u32::MAX)?,
+            ..MemberSettings::default()
         })
     }
 }

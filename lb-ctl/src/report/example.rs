@@ -4,13 +4,14 @@ use crate::{
     snapshot::{Backend, Service, Snapshot},
     spec::{Endpoint, Protocol, ServiceName},
 };
-use lb_common::{backend::method, scheduler::Scheduler, traffic::Traffic};
+use lb_common::{backend::method, scheduler::Scheduler, traffic::Traffic, tunnel::Tunnel};
 
 pub fn backend(text: &str) -> Backend {
     let (address, port) = Endpoint::parse(text, Protocol::Tcp).unwrap();
     Backend {
         endpoint: Endpoint { address, port: port.unwrap() },
         method: method::NAT,
+        tunnel: Tunnel::default(),
         weight: 1,
         upper: 0,
         lower: 0,

@@ -3,10 +3,15 @@
 use super::{connections, rate::shown};
 use crate::{
     snapshot::{Backend, Service, Snapshot},
-    spec::{flags_text, protocol_name},
+    spec::{flags_text, protocol_name, tunnel_name},
     store::Timeouts,
 };
-use lb_common::{backend::method, connection::Connection, traffic::Traffic};
+use lb_common::{
+    backend::method,
+    connection::Connection,
+    traffic::Traffic,
+    tunnel::{self, Tunnel},
+};
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use std::io::{self, Write};
 
@@ -36,6 +41,8 @@ struct JsonBackend {
     address: std::net::IpAddr,
     port: u16,
     method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<JsonTunnel>,
     weight: u32,
     upper_threshold: u32,
     lower_threshold: u32,
@@ -43,6 +50,14 @@ struct JsonBackend {
     inactive_connections: u32,
     stats: JsonStats,
     rates: JsonRates,
+}
+
+#[derive(Serialize)]
+struct JsonTunnel {
+    r#type: &'static str,
+    port: u16,
+    checksum: bool,
+    remote_checksum: bool,
 }
 
 #[derive(Serialize)]
@@ -105,6 +120,7 @@ impl From<&Backend> for JsonBackend {
                 method::ROUTE => "route",
                 _ => "masq",
             },
+            tunnel: (of.method == method::TUNNEL).then(|| of.tunnel.into()),
             weight: of.weight,
             upper_threshold: of.upper,
             lower_threshold: of.lower,
@@ -112,6 +128,17 @@ impl From<&Backend> for JsonBackend {
             inactive_connections: of.inactive,
             stats: of.stats.into(),
             rates: JsonRates::of(of.rates),
+        }
+    }
+}
+
+impl From<Tunnel> for JsonTunnel {
+    fn from(of: Tunnel) -> Self {
+        Self {
+            r#type: tunnel_name(of.kind),
+            port: u16::from_be(of.port),
+            checksum: of.flags & tunnel::flags::CSUM != 0,
+            remote_checksum: of.flags & tunnel::flags::REMCSUM != 0,
         }
     }
 }

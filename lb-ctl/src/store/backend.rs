@@ -7,6 +7,7 @@ use lb_common::{
     backend::{Backend, state},
     limits::BACKENDS,
     time::{remaining, ticks},
+    tunnel::Tunnel,
 };
 use std::{
     collections::HashSet,
@@ -171,6 +172,12 @@ impl Store {
         // SAFETY: as above; a flag that the packet path sets at this moment is set again with the
         // next connection.
         unsafe { addr_of_mut!((*self.backends.pointer(slot)).flags).write_volatile(0) }
+    }
+
+    /// Tells the packet path how the packets of all its connections are wrapped.
+    pub(super) fn set_tunnel(&mut self, slot: u32, tunnel: Tunnel) {
+        // SAFETY: as above; one aligned word.
+        unsafe { addr_of_mut!((*self.backends.pointer(slot)).tunnel).write_volatile(tunnel) }
     }
 
     pub(super) fn set_state(&mut self, slot: u32, state: u8) {

@@ -155,7 +155,9 @@ impl Change {
         let identity = Identity { service: record.id, protocol: key.protocol, address, port };
         let slot = self.store.take_backend(identity)?;
         let new = Member { backend: slot, weight: 1, method: method::NAT, ..Member::default() };
-        list.insert(0, asked.applied_to(new));
+        let new = asked.applied_to(new);
+        self.store.set_tunnel(slot, new.tunnel);
+        list.insert(0, new);
         self.publish_list(record, list)?;
         self.store.clear_overload(slot);
         Ok(())
@@ -169,6 +171,7 @@ impl Change {
         list[position] = asked.applied_to(before);
         let after = list[position];
         self.publish_list(record, list)?;
+        self.store.set_tunnel(after.backend, after.tunnel);
         if after.upper == 0 || after.upper > before.upper {
             self.store.clear_overload(after.backend);
         }
@@ -338,6 +341,9 @@ fn recover(store: &mut Store, versions: &[Version]) {
     }
     for slot in found.restored {
         store.set_state(slot, state::AVAILABLE);
+    }
+    for member in versions.iter().flat_map(|version| &version.members) {
+        store.set_tunnel(member.backend, member.tunnel);
     }
     store.set_services(versions.len() as u32);
 }
