@@ -48,6 +48,11 @@ pub fn run(args: Args) -> Result<()> {
     demonstration::run(lb_ctl, args.keep)
 }
 
+/// The lab with a binary that is built already, by whoever is root already.
+pub fn demonstration(lb_ctl: PathBuf) -> Result<()> {
+    demonstration::run(lb_ctl, false)
+}
+
 /// Set-up and build as the user, so that the target directory stays the user's; the rest as root.
 fn as_root(args: &Args) -> Result<()> {
     let mut again = elevate::as_root(env::current_exe()?);

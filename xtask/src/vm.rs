@@ -1,12 +1,18 @@
 //! `cargo xtask vm`: Debian's own kernels in QEMU, with the real IPVS in them. Software emulation, so
 //! that it works where there is no KVM; packages are unpacked and never installed.
 
-pub mod compare;
+mod compare;
 mod cpio;
+mod guest;
+mod load;
 mod machine;
 mod packages;
+mod qemu;
+mod ram_disk;
+mod report;
+mod test;
 
-use std::{env, ffi::OsString, time::Instant};
+use std::{env, ffi::OsString};
 
 use anyhow::{Result, bail, ensure};
 use clap::{Subcommand, ValueEnum};
@@ -30,15 +36,17 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    /// On each kernel: the classic job, and the same traffic through ours and through the real IPVS
-    Test {
-        /// Which kernel; all when not named
-        #[arg(long, value_enum, default_value = "all")]
+    /// A machine with a shell on this terminal, beside /vm/lb-ctl; it is gone when the shell ends
+    Shell {
+        /// Which kernel to boot
+        #[arg(long, value_enum, default_value = "6.1")]
         kernel: Kernel,
     },
-    /// The second half of `test`, inside the machine
+    /// On each kernel: loading, the classic job, and the same traffic through ours and the real IPVS
+    Test(test::Args),
+    /// The part of `test` that runs inside the machine
     #[command(hide = true)]
-    Compare,
+    Guest(guest::Args),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,8 +59,8 @@ enum Kernel {
 }
 
 impl Kernel {
+    /// Each with the package that always depends on the newest build of it.
     fn each(self) -> &'static [(&'static str, &'static str)] {
-        // The packages that always depend on the newest build of a kernel.
         const KERNELS: [(&str, &str); 2] =
             [("6.1", "linux-image-cloud-amd64"), ("6.12", "linux-image-6.12-cloud-amd64")];
         match self {
@@ -65,24 +73,32 @@ impl Kernel {
 
 /// Runs whichever of them is meant.
 pub fn run(args: Args) -> Result<()> {
-    let (kernel, command) = match args.task {
-        Some(Task::Compare) => return compare::run("/vm/lb-ctl".into()),
-        Some(Task::Test { kernel }) => (kernel, TEST.to_owned()),
-        None if args.command.is_empty() => bail!("cargo xtask vm test, or cargo xtask vm -- COMMAND"),
-        None => {
-            let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
-            (args.kernel, words.join(" "))
+    match args.task {
+        Some(Task::Guest(args)) => guest::run(&args),
+        Some(Task::Test(args)) => test::run(&args),
+        Some(Task::Shell { kernel }) => {
+            let &[(version, package)] = kernel.each() else { bail!("a shell on one kernel: --kernel 6.1") };
+            Machine::prepare(version, package)?.shell(&carried()?)
         }
-    };
-    let lb_ctl = build::lb_ctl(&setup::build_tools()?)?;
-    let carried = [("vm/lb-ctl", lb_ctl), ("vm/xtask", env::current_exe()?)];
+        None if args.command.is_empty() => bail!("cargo xtask vm test, vm shell, or vm -- COMMAND"),
+        None => command(args.kernel, &args.command),
+    }
+}
 
+/// The binaries that every machine gets.
+fn carried() -> Result<Vec<ram_disk::Carried<'static>>> {
+    let lb_ctl = build::lb_ctl(&setup::build_tools()?)?;
+    Ok(vec![("vm/lb-ctl", lb_ctl), ("vm/xtask", env::current_exe()?)])
+}
+
+fn command(kernel: Kernel, words: &[OsString]) -> Result<()> {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let carried = carried()?;
     let mut failed = Vec::new();
     for (version, package) in kernel.each() {
-        let started = Instant::now();
-        println!("== Linux {version}");
-        let status = Machine::prepare(version, package)?.run(&command, &carried)?;
-        println!("== Linux {version}: exit status {status} after {:.0} s", started.elapsed().as_secs_f64());
+        eprintln!("== Linux {version}");
+        let status =
+            Machine::prepare(version, package)?.run(&words.join(" "), &carried, |line| println!("{line}"))?;
         if status != 0 {
             failed.push(format!("Linux {version}: exit status {status}"));
         }
@@ -90,13 +106,3 @@ pub fn run(args: Args) -> Result<()> {
     ensure!(failed.is_empty(), "{}", failed.join(", "));
     Ok(())
 }
-
-/// The load by itself first, because its time is the verifier's.
-const TEST: &str = "set -e
-uname -r
-ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up
-time /vm/lb-ctl load v0
-/vm/lb-ctl unload
-ip link delete v0
-/vm/xtask run --lab /vm/lb-ctl
-/vm/xtask vm compare";

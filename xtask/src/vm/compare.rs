@@ -5,7 +5,6 @@ use std::{
     fmt,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
-    path::PathBuf,
     process::Command,
     thread::sleep,
     time::{Duration, Instant},
@@ -51,9 +50,9 @@ struct Seen {
 }
 
 /// Runs all cases, reports all differences.
-pub fn run(lb_ctl: PathBuf) -> Result<()> {
-    let ours = Lab::raise(lb_ctl.clone())?;
-    let theirs = Lab::raise(lb_ctl)?;
+pub fn run(lb_ctl: &std::path::Path) -> Result<()> {
+    let ours = Lab::raise(lb_ctl.into())?;
+    let theirs = Lab::raise(lb_ctl.into())?;
     ours.balancer.lb_ctl(["load", "outside", "inside"])?;
     for lab in [&ours, &theirs] {
         for number in 0..CONNECTIONS {

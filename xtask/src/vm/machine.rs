@@ -1,52 +1,33 @@
 //! One boot: kernel and RAM disk, the command, and what it says over the serial port.
 
 use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader, BufWriter},
+    fs,
+    io::{BufRead, BufReader, IsTerminal, stdin},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::{OptionalActions, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::{
-    cpio::Archive,
     packages::{self, newest, only, unpacked},
+    qemu::Qemu,
+    ram_disk::{Carried, RamDisk},
 };
 use crate::interrupt;
 
-/// What the lab needs; the rest of a kernel's modules would triple the time to boot.
-const MODULES: [&str; 9] = [
-    "net/netfilter",
-    "net/ipv4",
-    "net/ipv6",
-    "net/802",
-    "net/8021q",
-    "net/bridge",
-    "net/llc",
-    "lib",
-    "crypto",
-];
 const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
-/// How long a machine may run.
-const SECONDS: &str = "1800";
+/// How long a machine that nobody sits at may run.
+const LIMIT: Duration = Duration::from_secs(1800);
+/// How soon an interrupt is noticed.
+const TICK: Duration = Duration::from_millis(100);
 /// Before the exit status, in the last line that the guest prints.
 const STATUS: &str = "vm-exit-status ";
-
-const INIT: &str = r#"#!/bin/bash
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LC_ALL=C
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-mount -t tmpfs run /run; mkdir -p /run/netns; mount -t bpf bpf /sys/fs/bpf
-ln -sf /proc/self/fd /dev/fd
-ip link set lo up; dmesg --console-level 1
-modprobe -a veth bridge ip_vs
-cd /vm
-bash /vm/command </dev/null >/dev/ttyS0 2>&1
-echo "vm-exit-status $?" >/dev/ttyS0
-echo o >/proc/sysrq-trigger; sleep 10
-"#;
 
 /// A machine with one of Debian's kernels.
 pub struct Machine {
@@ -67,92 +48,87 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Boots it, runs a command of bash with files beside it, and returns the command's exit status.
-    pub fn run(&self, command: &str, carried: &[(&str, PathBuf)]) -> Result<i32> {
+    /// Boots it, runs a command of bash with files beside it, gives each line that it prints to `line`,
+    /// and returns the command's exit status.
+    pub fn run(&self, command: &str, carried: &[Carried], mut line: impl FnMut(&str)) -> Result<i32> {
         interrupt::watch();
-        let ram_disk = packages::cache()?.join(format!("initrd-{}", std::process::id()));
-        let written = self.write(&ram_disk, command, carried);
-        let status = written.and_then(|()| self.boot(&ram_disk));
-        fs::remove_file(&ram_disk)?;
-        status
-    }
+        let ram_disk = RamDisk::new(&self.guest, &self.kernel, command, carried)?;
+        let mut command = self.command(&ram_disk)?;
+        let mut qemu = Qemu::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+        let lines = BufReader::new(qemu.stdout()?).split(b'\n');
+        let (sender, receiver) = channel();
+        thread::spawn(move || lines.map_while(Result::ok).all(|line| sender.send(line).is_ok()));
 
-    fn write(&self, path: &Path, command: &str, carried: &[(&str, PathBuf)]) -> Result<()> {
-        let mut archive = Archive::new(BufWriter::new(File::create(path)?));
-        archive.tree(&self.guest, Path::new(""))?;
-        for name in ["vm", "root", "var/log/nginx", "var/lib/nginx"] {
-            archive.directory(name)?;
-        }
-        let modules = only(&self.kernel.join("lib/modules"))?;
-        let release = modules.strip_prefix(&self.kernel)?;
-        archive.directory("lib/modules")?;
-        archive.directory(&release.to_string_lossy())?;
-        for entry in fs::read_dir(&modules)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file() {
-                let name = release.join(entry.file_name());
-                archive.executable(&name.to_string_lossy(), &fs::read(entry.path())?)?;
+        let end = Instant::now() + LIMIT;
+        let mut status = None;
+        loop {
+            interrupt::check()?;
+            ensure!(Instant::now() < end, "the machine was ended after {} s", LIMIT.as_secs());
+            match receiver.recv_timeout(TICK) {
+                Ok(said) => {
+                    let said = String::from_utf8_lossy(&said);
+                    let said = said.trim_end_matches('\r');
+                    match said.strip_prefix(STATUS) {
+                        Some(number) => status = number.parse().ok(),
+                        // What the kernel says while it powers off.
+                        None if status.is_some() => {}
+                        None => line(said),
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        for part in ["", "net", "drivers", "drivers/net"] {
-            archive.directory(&release.join("kernel").join(part).to_string_lossy())?;
-        }
-        for part in MODULES {
-            let part = release.join("kernel").join(part);
-            archive.directory(&part.to_string_lossy())?;
-            archive.tree(&self.kernel, &part)?;
-        }
-        for name in ["veth.ko", "veth.ko.xz"] {
-            let module = modules.join("kernel/drivers/net").join(name);
-            if module.exists() {
-                let name = release.join("kernel/drivers/net").join(name);
-                archive.executable(&name.to_string_lossy(), &fs::read(module)?)?;
-            }
-        }
-        archive.executable("etc/passwd", b"root:x:0:0:root:/root:/bin/bash\n")?;
-        archive.executable("etc/group", b"root:x:0:\n")?;
-        archive.executable("init", INIT.as_bytes())?;
-        archive.executable("vm/command", command.as_bytes())?;
-        for (name, file) in carried {
-            archive.executable(name, &fs::read(file).with_context(|| file.display().to_string())?)?;
-        }
-        Ok(archive.finish()?)
+        qemu.wait()?;
+        status.context("the machine ended before the command did")
     }
 
-    fn boot(&self, ram_disk: &Path) -> Result<i32> {
-        let images = only_file(&self.kernel.join("boot"), "vmlinuz-")?;
-        // In a group of its own, with an end: nothing that we start outlives us for long.
-        let mut qemu = Command::new("timeout");
-        qemu.arg(SECONDS).arg(self.qemu.join("usr/bin/qemu-system-x86_64"));
+    /// Boots it with a shell on this terminal; returns when that ends.
+    pub fn shell(&self, carried: &[Carried]) -> Result<()> {
+        interrupt::watch();
+        let terminal = stdin().is_terminal().then(|| tcgetattr(stdin())).transpose()?;
+        // A serial line has no size of its own.
+        let size =
+            tcgetwinsize(stdin()).map(|size| format!("stty rows {} cols {};", size.ws_row, size.ws_col));
+        let shell = format!("{} TERM=linux setsid --ctty --wait bash --login", size.unwrap_or_default());
+        let command = format!("exec <>/dev/ttyS0 >&0 2>&0; {shell}");
+        let ram_disk = RamDisk::new(&self.guest, &self.kernel, &command, carried)?;
+        // Ctrl-C and Ctrl-Z are for the guest.
+        let mut qemu = Qemu::start(&mut self.command(&ram_disk)?)?;
+        let ended = loop {
+            match (interrupt::check(), qemu.ended()?) {
+                (Err(interrupted), _) => break Err(interrupted),
+                (Ok(()), true) => break Ok(()),
+                (Ok(()), false) => thread::sleep(TICK),
+            }
+        };
+        drop(qemu);
+        if let Some(terminal) = terminal {
+            tcsetattr(stdin(), OptionalActions::Now, &terminal)?;
+        }
+        ended
+    }
+
+    fn command(&self, ram_disk: &RamDisk) -> Result<Command> {
+        let mut qemu = Command::new(self.qemu.join("usr/bin/qemu-system-x86_64"));
         for share in ["usr/share/qemu", "usr/share/seabios"] {
             qemu.arg("-L").arg(self.qemu.join(share));
         }
         qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3072"]);
         qemu.args(["-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot"]);
-        qemu.args(["-monitor", "none", "-serial", "stdio", "-append"]);
-        qemu.arg("console=ttyS0 quiet panic=-1 mitigations=off nowatchdog tsc=reliable");
-        qemu.arg("-kernel").arg(images).arg("-initrd").arg(ram_disk);
+        qemu.args([
+            "-chardev",
+            "stdio,id=console,signal=off",
+            "-serial",
+            "chardev:console",
+            "-monitor",
+            "none",
+        ]);
+        qemu.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off nowatchdog tsc=reliable"]);
+        qemu.arg("-kernel").arg(boot_image(&self.kernel.join("boot"))?).arg("-initrd").arg(ram_disk.path());
         let libraries = LIBRARIES.map(|path| self.qemu.join(path).display().to_string()).join(":");
-        qemu.env("LD_LIBRARY_PATH", libraries).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = qemu.spawn().context("cannot start qemu")?;
-        let mut status = None;
-        for line in BufReader::new(child.stdout.take().context("stdout is piped")?).split(b'\n') {
-            let line = line?;
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_end_matches('\r');
-            match line.strip_prefix(STATUS) {
-                Some(number) => status = number.parse().ok(),
-                None if status.is_none() => println!("{line}"),
-                None => {}
-            }
-            if interrupt::check().is_err() {
-                // To timeout, which passes it on to qemu.
-                kill_process(Pid::from_child(&child), Signal::TERM)?;
-            }
-        }
-        child.wait()?;
-        interrupt::check()?;
-        status.context("the machine ended, or its time did, before the command")
+        qemu.env("LD_LIBRARY_PATH", libraries);
+        Ok(qemu)
     }
 
     /// The packages have no list of which module needs which: their scripts make it.
@@ -170,12 +146,12 @@ impl Machine {
     }
 }
 
-fn only_file(directory: &Path, start: &str) -> Result<PathBuf> {
+fn boot_image(directory: &Path) -> Result<PathBuf> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(start) {
+        if entry.file_name().to_string_lossy().starts_with("vmlinuz-") {
             return Ok(entry.path());
         }
     }
-    anyhow::bail!("no {start} in {}", directory.display())
+    anyhow::bail!("no kernel in {}", directory.display())
 }

@@ -1,0 +1,43 @@
+//! What runs inside the machine: each step of the test, whether or not the one before it succeeded.
+
+use std::{fs, path::PathBuf, time::Instant};
+
+use anyhow::Result;
+
+use super::{
+    compare, load,
+    report::{Item, Step},
+};
+use crate::{interrupt, run};
+
+/// What the host tells the guest.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only steps whose name contains this
+    #[arg(long)]
+    only: Option<String>,
+}
+
+/// Runs the steps and reports each.
+pub fn run(args: &Args) -> Result<()> {
+    let lb_ctl = PathBuf::from("/vm/lb-ctl");
+    Item::Release(fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned()).print()?;
+    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only));
+    step("load", wanted, || load::run(&lb_ctl))?;
+    step("the classic job", wanted, || run::demonstration(lb_ctl.clone()))?;
+    step("beside IPVS", wanted, || compare::run(&lb_ctl))
+}
+
+fn step(name: &str, wanted: impl Fn(&str) -> bool, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    interrupt::check()?;
+    if !wanted(name) {
+        return Ok(());
+    }
+    println!("{name}");
+    let started = Instant::now();
+    let failure = work().err().map(|error| format!("{error:#}"));
+    if let Some(failure) = &failure {
+        println!("{name}: {failure}");
+    }
+    Item::Step(Step { name: name.to_owned(), seconds: started.elapsed().as_secs_f64(), failure }).print()
+}
