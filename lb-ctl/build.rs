@@ -9,6 +9,8 @@ use std::{
 
 /// Which rustup toolchain builds the object: `bpf` or `nightly` unless this says otherwise.
 const TOOLCHAIN: &str = "LB_BPF_TOOLCHAIN";
+/// A toolchain that builds `core` for BPF itself, if it has the sources.
+const NIGHTLY: &str = "nightly";
 /// A stable toolchain with a prebuilt `core` for BPF: Debian's, as `cargo xtask setup` links it.
 const DEBIAN: &str = "bpf";
 /// The crates that use unstable features. Named one by one: with `1` every crate could.
@@ -23,8 +25,9 @@ fn main() -> anyhow::Result<()> {
 
     let toolchain = match env::var(TOOLCHAIN) {
         Ok(named) => named,
-        Err(_) if works(DEBIAN) => DEBIAN.to_owned(),
-        Err(_) => "nightly".to_owned(),
+        // Aya's usual way where it works, as `cargo xtask setup` chooses too.
+        Err(_) if has_sources(NIGHTLY) || !works(DEBIAN) => NIGHTLY.to_owned(),
+        Err(_) => DEBIAN.to_owned(),
     };
     let out = env::var("OUT_DIR")?;
     let object = Path::new(&out).join("lb");
@@ -80,10 +83,18 @@ fn build(toolchain: &str, out: &Path) -> anyhow::Result<()> {
 }
 
 fn works(toolchain: &str) -> bool {
-    Command::new("rustup")
-        .args(["run", toolchain, "rustc", "-V"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    sysroot(toolchain).is_some()
+}
+
+fn has_sources(toolchain: &str) -> bool {
+    sysroot(toolchain)
+        .is_some_and(|root| Path::new(root.trim()).join("lib/rustlib/src/rust/library/core").exists())
+}
+
+fn sysroot(toolchain: &str) -> Option<String> {
+    let mut rustup = Command::new("rustup");
+    rustup.args(["run", toolchain, "rustc", "--print", "sysroot"]);
+    // Asking whether a toolchain is there must not download it.
+    let output = rustup.env("RUSTUP_AUTO_INSTALL", "0").stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -57,6 +57,7 @@ reasons! {
     NoServices Pass "no service is configured: left to the host",
     MidStream Pass "TCP without a connection and without SYN: left to the host, which answers RST",
     IcmpToHost Pass "ICMP that is about no connection: left to the host",
+    OtherMachine Pass "the frame is for another machine's MAC address: left to the host",
     TruncatedEthernet Pass "truncated Ethernet or VLAN header: left to the host",
     TruncatedIp Pass "truncated or malformed IP header: left to the host",
     TruncatedTransport Pass "truncated or malformed TCP, UDP or ICMP header: left to the host",

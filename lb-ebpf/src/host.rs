@@ -1,6 +1,9 @@
 //! The two traits in ordinary memory: what the host tests run the packet path on.
 
-use crate::{Frame, Reason, Route, Steps, Tables};
+use crate::{
+    Frame, Reason, Route, Steps, Tables,
+    arrival::{ARRIVALS, Arrival},
+};
 use bytemuck::{Pod, Zeroable, bytes_of, pod_read_unaligned};
 use lb_common::{
     address::Address,
@@ -141,6 +144,8 @@ pub struct HostTables {
     pub fragments: RefCell<HashMap<FragmentKey, FragmentPorts>>,
     /// Devices by interface index.
     pub devices: HashMap<u32, Device>,
+    /// Addresses of the interfaces.
+    pub arrivals: Elements<Arrival>,
     /// Routes by destination.
     pub routes: HashMap<Address, Route>,
     /// Slots given back.
@@ -170,6 +175,7 @@ impl HostTables {
             caches: RefCell::default(),
             fragments: RefCell::default(),
             devices: HashMap::new(),
+            arrivals: Elements::new(ARRIVALS),
             routes: HashMap::new(),
             free: RefCell::default(),
             probe: Cell::new(false),
@@ -264,6 +270,10 @@ impl Tables for HostTables {
 
     fn route(&self, _interface: u32, _source: Address, destination: Address, _protocol: u8) -> Route {
         self.routes.get(&destination).copied().unwrap_or(Route::Host)
+    }
+
+    fn arrival(&self, interface: u32) -> Option<&mut Arrival> {
+        self.arrivals.at(interface % ARRIVALS)
     }
 
     fn is_probe_due(&self, _interface: u32, _neighbour: [u8; 6]) -> bool {

@@ -8,6 +8,7 @@
 extern crate std;
 
 pub mod answer;
+pub mod arrival;
 pub mod checksum;
 pub mod connection;
 pub mod forward;
@@ -92,7 +93,7 @@ fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &Packet) -> Ou
     let tracked = match packet.is_icmp() {
         true => tables.track_quoted(frame, packet),
         false => match tables.track(packet, now) {
-            Err(Reason::MidStream) if open::may_open(packet) => open(tables, packet, now),
+            Err(Reason::MidStream) if open::may_open(packet) => open(frame, tables, packet, now),
             known => known,
         },
     };
@@ -114,7 +115,8 @@ fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &Packet) -> Ou
 
 /// Makes a connection for a packet that has none, and counts the packet in it.
 #[inline(always)]
-fn open<T: Steps>(tables: &T, packet: &Packet, now: u32) -> Result<Tracked, Reason> {
+fn open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet, now: u32) -> Result<Tracked, Reason> {
+    tables.check_arrival(frame, packet, now)?;
     let member = tables.schedule(packet)?;
     tables.create(packet, member)?;
     tables.track(packet, now)

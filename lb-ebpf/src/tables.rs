@@ -3,6 +3,7 @@
 use crate::{
     Frame, Outcome, Reason,
     answer::{self, Answer},
+    arrival::{self, Arrival},
     connection::{self, Tracked},
     forward, icmp, nexthop,
     nexthop::Exit,
@@ -73,6 +74,8 @@ pub trait Tables {
     fn device(&self, interface: u32) -> Option<&Device>;
     /// Asks the kernel's routing for the next hop of a packet that came in by `interface`.
     fn route(&self, interface: u32, source: Address, destination: Address, protocol: u8) -> Route;
+    /// The place where this CPU remembers an address of an interface; another interface may share it.
+    fn arrival(&self, interface: u32) -> Option<&mut Arrival>;
     /// Whether it is time to let the kernel use a neighbour, so that it finds out whether the
     /// neighbour is still there: what XDP sends, the kernel does not see.
     fn is_probe_due(&self, interface: u32, neighbour: [u8; 6]) -> bool;
@@ -100,6 +103,12 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn fill<F: Frame>(&self, frame: &F, packet: &mut Packet) -> Result<(), Reason> {
         packet.fill(frame, self)
+    }
+
+    /// [`arrival::check`].
+    #[inline(always)]
+    fn check_arrival<F: Frame>(&self, frame: &F, packet: &Packet, now: u32) -> Result<(), Reason> {
+        arrival::check(frame, self, packet, now)
     }
 
     /// [`open::schedule`].

@@ -18,7 +18,7 @@ use xtask::lab::Conversation;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Which rows are replayed: scheduler, flags, protocol, weights, pattern, sources.
-const ROWS: [[&str; 6]; 24] = [
+const ROWS: [[&str; 6]; 23] = [
     ["rr", "-", "tcp", "1:1", "A", "one"],
     ["wrr", "-", "tcp", "3:1", "A", "one"],
     ["wrr", "-", "tcp", "5:3:1", "C", "one"],
@@ -31,7 +31,6 @@ const ROWS: [[&str; 6]; 24] = [
     ["nq", "-", "tcp", "3:1", "A", "one"],
     ["nq", "-", "tcp", "5:3:1", "C", "one"],
     ["fo", "-", "tcp", "3:1", "A", "one"],
-    ["ovf", "-", "tcp", "3:1", "A", "one"],
     ["ovf", "-", "tcp", "5:3:1", "A", "one"],
     ["sh", "-", "tcp", "5:3:1", "A", "many"],
     ["sh", "sh-port", "tcp", "3:1", "A", "many"],

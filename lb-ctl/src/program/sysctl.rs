@@ -73,16 +73,31 @@ pub fn warnings(interfaces: &[String]) -> Vec<String> {
         }
     }
     for interface in interfaces {
-        let of = |scope: &str| read(&format!("net/ipv4/conf/{scope}/rp_filter")).unwrap_or_default();
         // The kernel takes the greater of the two (ip-sysctl.rst).
-        if of("all").max(of(interface)) == "1" {
+        if effective("rp_filter", interface) == "1" {
             let name = in_sysctl_form(&format!("net/ipv4/conf/{interface}/rp_filter"));
             warnings.push(format!(
                 "rp_filter on {interface} is strict, which drops replies left to the kernel: sysctl -w {name}=2"
             ));
         }
     }
+    // With one interface, clients and backends are on the same side, and a router tells them so.
+    if let [interface] = interfaces
+        && effective("send_redirects", interface) == "1"
+    {
+        warnings.push(format!(
+            "send_redirects on {interface} is on, so packets left to the kernel make it tell clients and \
+             backends to go past the balancer: sysctl -w net.ipv4.conf.all.send_redirects=0 {}=0",
+            in_sysctl_form(&format!("net/ipv4/conf/{interface}/send_redirects"))
+        ));
+    }
     warnings
+}
+
+/// The greater of what is set for all interfaces and for one.
+fn effective(setting: &str, interface: &str) -> String {
+    let of = |scope: &str| read(&format!("net/ipv4/conf/{scope}/{setting}")).unwrap_or_default();
+    of("all").max(of(interface))
 }
 
 fn record_path(cookie: u64) -> PathBuf {

@@ -24,7 +24,10 @@ use lb_common::{
     settings::{Settings, Table},
     traffic::{Rates, Traffic},
 };
-use lb_ebpf::packet::Packet;
+use lb_ebpf::{
+    arrival::{ARRIVALS, Arrival},
+    packet::Packet,
+};
 
 const MAPPABLE: usize = BPF_F_MMAPABLE as usize;
 const BACKENDS_MAX: usize = limits::BACKENDS as usize;
@@ -91,6 +94,10 @@ pub struct Neighbour {
 /// When the kernel was last made to use a neighbour.
 #[btf_map]
 pub static PROBES: LruHashMap<Neighbour, u32, 4096> = LruHashMap::new();
+
+/// Addresses of the interfaces, as this CPU has found them out.
+#[btf_map]
+pub static ARRIVED: PerCpuArray<Arrival, { ARRIVALS as usize }> = PerCpuArray::new();
 
 /// ICMP answers of this CPU: the tick, and how many were sent in it.
 #[btf_map]

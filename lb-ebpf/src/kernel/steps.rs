@@ -11,6 +11,7 @@ use lb_common::bucket;
 use lb_ebpf::{
     Frame, Outcome, Reason, Steps,
     answer::{self, Answer},
+    arrival,
     connection::{self, Tracked},
     forward, icmp, nexthop,
     nexthop::Exit,
@@ -23,6 +24,11 @@ impl Steps for Maps {
     fn fill<F: Frame>(&self, _frame: &F, packet: &mut Packet) -> Result<(), Reason> {
         // SAFETY: the context is the packet's; the same holds for every call here.
         exit(unsafe { lb_parse(self.context, packet) })
+    }
+
+    #[inline(always)]
+    fn check_arrival<F: Frame>(&self, _frame: &F, packet: &Packet, now: u32) -> Result<(), Reason> {
+        exit(unsafe { lb_check_arrival(self.context, packet, now) })
     }
 
     #[inline(always)]
@@ -129,6 +135,12 @@ unsafe extern "C" fn lb_parse(context: *mut xdp_md, packet: *mut Packet) -> u32 
     // SAFETY: valid unless null, here and below.
     let Some(packet) = (unsafe { packet.as_mut() }) else { return Reason::Raced as u32 };
     exit_code(packet.fill(&XdpFrame::of(context), &UNROUTED))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_check_arrival(context: *mut xdp_md, packet: *const Packet, now: u32) -> u32 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u32 };
+    exit_code(arrival::check(&XdpFrame::of(context), &Maps { context }, packet, now))
 }
 
 #[unsafe(no_mangle)]

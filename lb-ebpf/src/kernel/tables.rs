@@ -33,7 +33,10 @@ use lb_common::{
     time::tick_of,
     traffic::Traffic,
 };
-use lb_ebpf::{Route, Tables};
+use lb_ebpf::{
+    Route, Tables,
+    arrival::{ARRIVALS, Arrival},
+};
 
 /// The maps of this balancer, and the packet's context, which routing is asked through.
 #[derive(Clone, Copy)]
@@ -206,6 +209,11 @@ impl Tables for Maps {
             BPF_FIB_LKUP_RET_NOT_FWDED => Route::Host,
             _ => Route::Other,
         }
+    }
+
+    #[inline(always)]
+    fn arrival(&self, interface: u32) -> Option<&mut Arrival> {
+        element!(maps::ARRIVED.get_ptr_mut(interface % ARRIVALS))
     }
 
     #[inline(always)]

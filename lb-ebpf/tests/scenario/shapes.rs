@@ -1,7 +1,7 @@
 //! Frames of unusual and of wrong shape.
 
 use super::{
-    BOTH, CLIENT_MAC, Ends, INSIDE_MAC, OUTSIDE_MAC, SYN, Scenario, V4, V6, WEB_MAC,
+    BOTH, CLIENT_MAC, Ends, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, SYN, Scenario, V4, V6, WEB_MAC,
     frames::{Packet, Payload, icmp, packet, tcp, udp},
     kept, to_web,
 };
@@ -35,6 +35,17 @@ pub fn all() -> Vec<Scenario> {
             syn(e).link([0xff; 6], CLIENT_MAC).frame(),
             NotUnicast,
         ));
+        all.push(pass(
+            format!("a frame for another machine, flooded by a switch, is left alone ({family})"),
+            syn(e).link([2, 0, 0, 0, 0, 0x77], CLIENT_MAC).frame(),
+            OtherMachine,
+        ));
+        all.push(Scenario::new(format!("the address of a virtual router is ours ({family})")).bytes(
+            syn(e).link([0, 0, 0x5e, 0, 1, 7], CLIENT_MAC).frame(),
+            OUTSIDE,
+            Redirected,
+            to_web(tcp(e.client, e.web, SYN)),
+        ));
         for tags in [&[0x8100][..], &[0x88a8, 0x8100]] {
             let tagged = |mut packet: Packet| {
                 packet.tags = tags.to_vec();
@@ -64,7 +75,7 @@ pub fn all() -> Vec<Scenario> {
         };
         all.push(Scenario::new(format!("bytes after the IP packet stay as they are ({family})")).bytes(
             trailer(syn(e), [OUTSIDE_MAC, CLIENT_MAC]),
-            super::OUTSIDE,
+            OUTSIDE,
             Redirected,
             Some(trailer(tcp(e.client, e.web, SYN).ttl(63), [WEB_MAC, INSIDE_MAC])),
         ));

@@ -1,0 +1,65 @@
+//! Whether a frame was meant for this machine. A switch floods frames whose receiver it has not learned, and
+//! of a pair of balancers with the same services the passive one must not act on those of the active one.
+//!
+//! The kernel knows the receiver's address only of the interface itself, and a table of addresses would be stale
+//! after a change. So the question is asked the other way round: would an answer to this packet leave by
+//! the interface that it came in by, and under the address that the frame was sent to?
+
+use crate::{Frame, Reason, Route, Tables, packet::Packet, wire::ethernet::Ethernet};
+
+/// The last address on an interface that turned out to be this machine's, for one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Arrival {
+    /// The interface.
+    pub interface: u32,
+    /// Tick at which it was found out.
+    pub checked: u32,
+    /// The address; two bytes are always 0.
+    pub mac: [u16; 4],
+}
+
+/// Interfaces for which an address is remembered at the same time.
+pub const ARRIVALS: u32 = 16;
+/// Ticks for which it counts: half a second.
+const FRESH: u32 = 30;
+/// What the addresses of virtual routers begin with (RFC 5798 §7.3); the fifth byte is 1 or 2. They may lie
+/// on a device of their own above this one.
+const VIRTUAL_ROUTER: [u8; 4] = [0x00, 0x00, 0x5e, 0x00];
+
+/// [`Reason::OtherMachine`] for a frame that a switch flooded. Where an answer would leave by another
+/// interface (a bridge above this one, a second way to the client) nobody can tell, and it counts as ours.
+#[inline(always)]
+pub fn check<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet, now: u32) -> Result<(), Reason> {
+    let header: Ethernet = frame.load(0).ok_or(Reason::TruncatedEthernet)?;
+    let [first, second, third] = header.destination;
+    let (interface, mac) = (frame.interface(), [first, second, third, 0]);
+    let place = tables.arrival(interface).ok_or(Reason::Raced)?;
+    if place.interface == interface && place.mac == mac && now.wrapping_sub(place.checked) < FRESH {
+        return Ok(());
+    }
+    let flow = &packet.flow;
+    match tables.route(interface, flow.destination, flow.source, flow.protocol as u8) {
+        Route::Hop { interface: exit, source, .. }
+            if exit == interface && source != octets(mac) && !is_virtual_router(octets(mac)) =>
+        {
+            Err(Reason::OtherMachine)
+        }
+        _ => {
+            *place = Arrival { interface, checked: now, mac };
+            Ok(())
+        }
+    }
+}
+
+#[inline(always)]
+fn octets(mac: [u16; 4]) -> [u8; 6] {
+    let [a, b, c, d, e, f, ..]: [u8; 8] = bytemuck::cast(mac);
+    [a, b, c, d, e, f]
+}
+
+#[inline(always)]
+fn is_virtual_router(mac: [u8; 6]) -> bool {
+    let [a, b, c, d, kind, _] = mac;
+    [a, b, c, d] == VIRTUAL_ROUTER && matches!(kind, 1 | 2)
+}
