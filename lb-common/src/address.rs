@@ -26,6 +26,15 @@ impl Address {
     /// `::`, which no packet of a connection carries.
     pub const UNSPECIFIED: Self = Self { words: [0, 0] };
 
+    /// The mask that keeps every bit.
+    pub const ALL: Self = Self { words: [u64::MAX; 2] };
+
+    /// The bits that a mask keeps.
+    #[inline(always)]
+    pub const fn masked(self, mask: Self) -> Self {
+        Self { words: [self.words[0] & mask.words[0], self.words[1] & mask.words[1]] }
+    }
+
     /// From the four bytes of an IPv4 address as loaded from a packet.
     #[inline(always)]
     pub const fn from_ipv4(raw: u32) -> Self {
@@ -100,6 +109,15 @@ mod tests {
             assert_eq!(IpAddr::from(Address::from(ip)), ip);
             assert_eq!(Address::from(ip).is_ipv4(), ip.is_ipv4());
         }
+    }
+
+    #[test]
+    fn a_mask_keeps_its_bits() {
+        let address = Address::from(IpAddr::from([192, 168, 2, 200]));
+        assert_eq!(address.masked(Address::ALL), address);
+        let mut mask = Address::ALL.octets();
+        mask[15] = 0;
+        assert_eq!(address.masked(mask.into()), Address::from(IpAddr::from([192, 168, 2, 0])));
     }
 
     #[test]

@@ -58,15 +58,18 @@ pub struct Service {
     pub scheduler_flags: u8,
     /// [`flags`].
     pub flags: u8,
-    /// Length of the client prefix for persistence, 1..=32 or 1..=128; 0 when not persistent.
-    pub prefix: u8,
+    /// [`engine`]: the persistence engine.
+    pub engine: u8,
     /// [`crate::service::in_use`]: whether this slot of the map holds a published record.
     pub state: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The generation of the version that the service began with: of two services, the newer has
+    /// the higher.
+    pub born: u32,
+    /// What of a client's address counts for persistence; [`Address::ALL`] is every bit.
+    pub mask: Address,
 }
 
-const _: () = assert!(size_of::<Service>() == 72);
+const _: () = assert!(size_of::<Service>() == 88);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Service {}
@@ -75,6 +78,14 @@ unsafe impl aya::Pod for Service {}
 pub mod flags {
     /// `-o`: every datagram is scheduled by itself.
     pub const ONE_PACKET: u8 = 1;
+}
+
+/// Persistence engines (`--pe`).
+pub mod engine {
+    /// A client is who sends from the same address.
+    pub const NONE: u8 = 0;
+    /// `sip`: who sends the same Call-ID.
+    pub const SIP: u8 = 1;
 }
 
 /// Values of [`Service::state`].

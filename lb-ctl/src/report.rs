@@ -5,10 +5,12 @@ pub mod connections;
 pub mod json;
 mod names;
 pub mod order;
+pub mod persistent;
 pub mod rate;
 pub mod stats;
 pub mod table;
 pub mod thresholds;
+pub mod tunnels;
 
 #[cfg(test)]
 mod example;
@@ -17,40 +19,57 @@ pub use names::Names;
 
 use crate::{
     snapshot::Service,
-    spec::{Protocol, flags_text},
+    spec::{Protocol, ServiceName, engine_name, mask_text, shown_flags},
 };
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    num::NonZeroU32,
+};
 
 /// The first line of a listing of everything.
 pub fn heading(out: &mut impl Write, size: u32) -> io::Result<()> {
     writeln!(out, "IP Virtual Server version 1.2.1 (size={size})")
 }
 
+/// The protocol whose names the ports of a service's backends have; 0 is none.
+fn protocol_of(service: &Service) -> u8 {
+    service.name.protocol().map_or(0, Protocol::number)
+}
+
 /// `TCP  192.168.2.200:80`.
 fn service_name(service: &Service, names: &mut Names) -> String {
-    let protocol = match service.name.protocol {
-        Protocol::Tcp => "TCP",
-        Protocol::Udp => "UDP",
-    };
-    format!("{protocol:<4} {}", names.cut(service.name.endpoint, service.name.protocol.number(), 33))
+    match service.name {
+        ServiceName::Address { protocol, endpoint } => {
+            let word = match protocol {
+                Protocol::Tcp => "TCP",
+                Protocol::Udp => "UDP",
+                Protocol::Sctp => "SCTP",
+            };
+            format!("{word:<4} {}", names.cut(endpoint, protocol.number(), 28))
+        }
+        ServiceName::Mark { mark, ipv6: false } => format!("FWM  {}", shown(mark)),
+        ServiceName::Mark { mark, ipv6: true } => format!("FWM  {} IPv6", shown(mark)),
+    }
+}
+
+/// A mark as ipvsadm's `%d` shows it.
+pub const fn shown(mark: NonZeroU32) -> i32 {
+    mark.get() as i32
 }
 
 /// The rest of a service's row where the scheduler is shown.
 fn service_rest(service: &Service) -> String {
     let mut text = format!(" {}", service.scheduler.name());
-    let flags = flags_text(service.scheduler, service.scheduler_flags);
-    if !flags.is_empty() {
-        text += &format!(" ({flags})");
+    if service.scheduler_flags != 0 {
+        text += &format!(" ({})", shown_flags(service.scheduler, service.scheduler_flags));
     }
     if service.persistence != 0 {
         text += &format!(" persistent {}", service.persistence);
-        match (service.name.endpoint.address.is_ipv4(), service.prefix) {
-            (true, 1..32) => {
-                let mask = std::net::Ipv4Addr::from(u32::MAX << (32 - service.prefix));
-                text += &format!(" mask {mask}");
-            }
-            (false, 1..128) => text += &format!(" mask {}", service.prefix),
-            _ => {}
+        if let Some(mask) = mask_text(service.mask, service.name.is_ipv6()) {
+            text += &format!(" mask {mask}");
+        }
+        if let Some(engine) = engine_name(service.engine) {
+            text += &format!(" pe {engine}");
         }
     }
     if service.one_packet {

@@ -6,6 +6,7 @@ use crate::{
 };
 use anyhow::Result;
 use lb_common::{
+    address::Address,
     backend::Member,
     scheduler::Scheduler,
     service::{self, ServiceKey},
@@ -31,10 +32,14 @@ pub struct Service {
     pub scheduler_flags: u8,
     /// Persistence timeout in seconds; 0 when not persistent.
     pub persistence: u32,
-    /// Length of the client prefix for persistence.
-    pub prefix: u8,
+    /// What of a client's address counts for persistence.
+    pub mask: Address,
+    /// [`service::engine`]: the persistence engine.
+    pub engine: u8,
     /// Whether every datagram is scheduled by itself.
     pub one_packet: bool,
+    /// Of two services, the newer has the higher.
+    pub born: u32,
     /// What it has carried, backends that it has no more included.
     pub stats: Traffic,
     /// The sum of its backends' rates, in their fixed point.
@@ -62,6 +67,8 @@ pub struct Backend {
     pub active: u32,
     /// `InActConn`.
     pub inactive: u32,
+    /// `PersistConn`.
+    pub persistent: u32,
     /// What it has carried.
     pub stats: Traffic,
     /// Connections and packets a second times 2^10, bytes a second times 2^5.
@@ -76,8 +83,8 @@ impl Snapshot {
             None => store.versions()?,
         };
         versions.sort_by_key(|version| {
-            let ServiceKey { address, port, protocol, .. } = version.record.key;
-            (!address.is_ipv4(), protocol, address.octets(), u16::from_be(port))
+            let ServiceKey { address, mark, port, protocol, .. } = version.record.key;
+            (mark, !address.is_ipv4(), protocol, address.octets(), u16::from_be(port))
         });
         let stats = store.service_stats()?;
         let services = versions.iter().map(|version| {
@@ -99,8 +106,10 @@ impl Service {
             scheduler: version.scheduler(),
             scheduler_flags: record.scheduler_flags,
             persistence: record.persistence,
-            prefix: record.prefix,
+            mask: record.mask,
+            engine: record.engine,
             one_packet: record.flags & service::flags::ONE_PACKET != 0,
+            born: record.born,
             stats: Traffic::default(),
             rates: backends.iter().map(|backend| backend.rates).fold(Traffic::default(), add),
             backends,
@@ -121,6 +130,7 @@ impl Backend {
             lower: member.lower,
             active: backend.active(),
             inactive: backend.inactive(),
+            persistent: backend.persistent,
             stats: store.stats(slot)?,
             rates: store.rates_of(slot),
         })

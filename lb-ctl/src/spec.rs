@@ -1,21 +1,26 @@
 //! Text ↔ types: addresses, services, scheduler flags. Every command reads and writes through here.
 
+mod mask;
 mod resolver;
+mod service;
 
 pub use crate::cli::Usage;
+pub use mask::mask_text;
+#[cfg(test)]
+pub use mask::{ipv4_mask, ipv6_mask};
 pub use resolver::{host_name, port_name};
+pub use service::ServiceName;
 
 use anyhow::Result;
 use lb_common::{
     protocol,
     scheduler::{Scheduler, flags},
-    service::ServiceKey,
+    service::engine,
     tunnel::kind,
 };
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs},
-    str::FromStr,
+    net::{IpAddr, Ipv6Addr, ToSocketAddrs},
 };
 
 /// Ends a command with a [`Usage`] error.
@@ -31,6 +36,8 @@ pub enum Protocol {
     Tcp,
     /// `-u`.
     Udp,
+    /// `--sctp-service`.
+    Sctp,
 }
 
 impl Protocol {
@@ -39,6 +46,7 @@ impl Protocol {
         match self {
             Self::Tcp => protocol::TCP,
             Self::Udp => protocol::UDP,
+            Self::Sctp => protocol::SCTP,
         }
     }
 
@@ -52,6 +60,7 @@ impl Protocol {
         match self {
             Self::Tcp => "-t",
             Self::Udp => "-u",
+            Self::Sctp => "--sctp-service",
         }
     }
 }
@@ -158,69 +167,6 @@ fn resolve_port(port: &str, protocol: Protocol, text: &str) -> Result<u16> {
     }
 }
 
-/// What selects a service, written `tcp 192.168.2.200:80`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServiceName {
-    /// Its protocol.
-    pub protocol: Protocol,
-    /// Its virtual address and port.
-    pub endpoint: Endpoint,
-}
-
-impl ServiceName {
-    /// Reads what follows `-t` or `-u`.
-    pub fn parse(protocol: Protocol, text: &str) -> Result<Self> {
-        let (address, port) = Endpoint::parse(text, protocol)?;
-        if address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) || address == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
-            usage!("'{text}': a service needs an address that clients can send to");
-        }
-        match port {
-            None => usage!("'{text}': the port is missing; write {}", Endpoint { address, port: 80 }),
-            Some(0) => usage!(
-                "'{text}': port 0 needs a persistent service (-p), which this version does not have yet; \
-                 write the port"
-            ),
-            Some(port) => Ok(Self { protocol, endpoint: Endpoint { address, port } }),
-        }
-    }
-
-    /// The key of the map of services.
-    pub fn key(self) -> ServiceKey {
-        ServiceKey {
-            address: self.endpoint.address.into(),
-            mark: 0,
-            port: self.endpoint.port.to_be(),
-            protocol: self.protocol.number(),
-            reserved: 0,
-        }
-    }
-}
-
-impl From<ServiceKey> for ServiceName {
-    fn from(key: ServiceKey) -> Self {
-        let protocol = if key.protocol == protocol::UDP { Protocol::Udp } else { Protocol::Tcp };
-        Self { protocol, endpoint: Endpoint { address: key.address.into(), port: u16::from_be(key.port) } }
-    }
-}
-
-impl fmt::Display for ServiceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.protocol.name(), self.endpoint)
-    }
-}
-
-impl FromStr for ServiceName {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text.split_once(char::is_whitespace) {
-            Some(("tcp", rest)) => Self::parse(Protocol::Tcp, rest.trim_start()),
-            Some(("udp", rest)) => Self::parse(Protocol::Udp, rest.trim_start()),
-            _ => usage!("'{text}' is no service; write tcp 192.168.2.200:80 or udp [2001:db8::80]:53"),
-        }
-    }
-}
-
 /// Reads `-s`.
 pub fn parse_scheduler(text: &str) -> Result<Scheduler> {
     match Scheduler::from_name(text) {
@@ -276,6 +222,22 @@ pub fn flags_text(scheduler: Scheduler, set: u8) -> String {
     names.join(",")
 }
 
+/// The flags that ipvsadm shows: those that this scheduler has names for.
+pub fn shown_flags(scheduler: Scheduler, set: u8) -> String {
+    match scheduler {
+        Scheduler::Sh | Scheduler::Mh => flags_text(scheduler, set & !flags::THIRD),
+        _ => flags_text(scheduler, set),
+    }
+}
+
+/// The name of a persistence engine, if it is one.
+pub const fn engine_name(number: u8) -> Option<&'static str> {
+    match number {
+        engine::SIP => Some("sip"),
+        _ => None,
+    }
+}
+
 /// The kinds of tunnels, by ipvsadm's names.
 const TUNNELS: [(u8, &str); 3] = [(kind::IPIP, "ipip"), (kind::GUE, "gue"), (kind::GRE, "gre")];
 
@@ -305,22 +267,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn message(text: &str) -> String {
-        ServiceName::parse(Protocol::Tcp, text).unwrap_err().to_string()
-    }
-
     proptest! {
-        #[test]
-        fn a_service_survives_the_round_trip(udp: bool, v6: bool, bits: u128, port in 1u16..) {
-            let address: IpAddr =
-                if v6 { Ipv6Addr::from(bits).into() } else { Ipv4Addr::from(bits as u32).into() };
-            prop_assume!(!address.is_unspecified());
-            let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
-            let name = ServiceName { protocol, endpoint: Endpoint { address, port } };
-            prop_assert_eq!(name.to_string().parse::<ServiceName>().unwrap(), name);
-            prop_assert_eq!(ServiceName::from(name.key()), name);
-        }
-
         #[test]
         fn flags_survive_the_round_trip(flags in 0u8..8, number in 0u8..14) {
             let scheduler = Scheduler::from_number(number).unwrap();
@@ -335,35 +282,11 @@ mod tests {
 
     #[test]
     fn names_of_ports_and_hosts_are_resolved() {
-        assert_eq!(
-            ServiceName::parse(Protocol::Tcp, "localhost:8080").unwrap().to_string(),
-            "tcp 127.0.0.1:8080"
-        );
+        let parse = |text| Endpoint::parse(text, Protocol::Tcp).unwrap();
+        assert_eq!(parse("localhost:8080"), (IpAddr::from([127, 0, 0, 1]), Some(8080)));
         if std::path::Path::new("/etc/services").exists() {
-            assert_eq!(ServiceName::parse(Protocol::Tcp, "10.0.0.1:https").unwrap().endpoint.port, 443);
+            assert_eq!(parse("10.0.0.1:https").1, Some(443));
             assert_eq!(port_name(443, protocol::TCP).as_deref(), Some("https"));
-        }
-    }
-
-    #[test]
-    fn a_mistake_is_named_with_its_fix() {
-        for (text, part) in [
-            ("192.168.2.200", "the port is missing; write 192.168.2.200:80"),
-            ("192.168.2.200:0", "-p"),
-            ("192.168.2.200:65536", "port 65536 is out of range"),
-            ("192.168.2.999:80", "'192.168.2.999' is not an IPv4 address"),
-            (":80", "'' is not an IPv4 address"),
-            ("192.168.2.200:", "'' is no tcp service"),
-            ("192.168.2.200:http2x", "'http2x' is no tcp service"),
-            ("2001:db8::1:80", "brackets"),
-            ("[2001:db8::1", "not closed"),
-            ("[2001:db8::1]", "write [2001:db8::1]:80"),
-            ("[2001:db8::1]80", "unexpected '80'"),
-            ("[::ffff:1.2.3.4]:80", "v4-mapped"),
-            ("[10.0.0.1]:80", "not an IPv6 address"),
-            ("0.0.0.0:80", "clients"),
-        ] {
-            assert!(message(text).contains(part), "{text}: {}", message(text));
         }
     }
 

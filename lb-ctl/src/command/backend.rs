@@ -7,7 +7,7 @@ use crate::{
         list,
         service::{Selector, unknown},
     },
-    spec::{Endpoint, ServiceName, parse_number, usage},
+    spec::{Endpoint, Protocol, ServiceName, parse_number, usage},
     store::{Change, MemberSettings},
 };
 use anyhow::{Result, anyhow, bail};
@@ -104,10 +104,10 @@ impl Who {
     fn parse(&self) -> Result<(ServiceName, Endpoint)> {
         let service = self.service.required()?;
         let Some(text) = &self.real_server else {
-            usage!("which backend? add -r 192.168.33.111:{}", service.endpoint.port)
+            usage!("which backend? add -r 192.168.33.111:{}", service.port())
         };
-        let (address, port) = Endpoint::parse(text, service.protocol)?;
-        let port = port.unwrap_or(service.endpoint.port);
+        let (address, port) = Endpoint::parse(text, service.protocol().unwrap_or(Protocol::Tcp))?;
+        let port = port.unwrap_or(service.port());
         if !is_unicast(address) {
             usage!("'{text}' is not the address of one host; write a unicast address");
         }
@@ -131,7 +131,7 @@ impl Spec {
         let settings = self.settings(Member::default())?;
         if settings.method.is_some_and(method::keeps_destination) {
             // As ipvsadm does: the packet arrives with the service's port, whatever is written here.
-            backend.port = service.endpoint.port;
+            backend.port = service.port();
         }
         method::check_family(settings.method.unwrap_or(NAT), service, backend)?;
         check_thresholds(settings.upper.unwrap_or(0), settings.lower.unwrap_or(0))?;
@@ -154,7 +154,7 @@ impl Spec {
         let old = change.version(&service.key()).map(|version| version.members[position]).unwrap_or_default();
         let settings = self.settings(old)?;
         let method = settings.method.unwrap_or(old.method);
-        if method::keeps_destination(method) && backend.port != service.endpoint.port {
+        if method::keeps_destination(method) && backend.port != service.port() {
             usage!(
                 "{backend} has another port than {service}, which only -m can give it; add it again with -g or -i"
             );

@@ -3,7 +3,7 @@
 use crate::{
     report::{self, Names, connections::Rows, order::Key},
     snapshot::Snapshot,
-    spec::{Protocol, ServiceName, usage},
+    spec::{Protocol, ServiceName},
     store::{Store, now},
 };
 use anyhow::{Result, bail};
@@ -29,6 +29,12 @@ pub struct Args {
     /// Upper and lower thresholds of backends
     #[arg(long, group = "view")]
     thresholds: bool,
+    /// Persistence templates of backends
+    #[arg(long, group = "view")]
+    persistent_conn: bool,
+    /// How packets are wrapped for tunnel backends
+    #[arg(long, group = "view")]
+    tun_info: bool,
     /// The connection table
     #[arg(short, long, group = "view", conflicts_with_all = ["sort_by", "exact"])]
     connections: bool,
@@ -38,11 +44,11 @@ pub struct Args {
     /// Order of services and of backends within a service
     #[arg(long, value_name = "KEY", default_value = "address")]
     sort_by: Key,
-    /// Only this service: tcp ADDRESS:PORT, udp ADDRESS:PORT, or ADDRESS:PORT for both
-    #[arg(long, value_name = "SERVICE", num_args = 1..=2)]
+    /// Only this service: tcp ADDRESS:PORT, udp ADDRESS:PORT, ADDRESS:PORT for both, or mark N
+    #[arg(long, value_name = "SERVICE", num_args = 1..=3)]
     service: Vec<String>,
     /// Everything as JSON
-    #[arg(long, conflicts_with_all = ["stats", "rate", "thresholds", "exact"])]
+    #[arg(long, conflicts_with_all = ["stats", "rate", "thresholds", "persistent_conn", "tun_info", "exact"])]
     json: bool,
 }
 
@@ -87,6 +93,10 @@ impl Args {
             report::rate::write(out, &snapshot, names, self.exact)?;
         } else if self.thresholds {
             report::thresholds::write(out, &snapshot, names)?;
+        } else if self.persistent_conn {
+            report::persistent::write(out, &snapshot, names)?;
+        } else if self.tun_info {
+            report::tunnels::write(out, &snapshot, names)?;
         } else {
             report::table::write(out, &snapshot, names)?;
         }
@@ -116,19 +126,14 @@ impl Args {
 
 /// `lb-ctl backend list`.
 pub fn backends(service: Option<ServiceName>, numeric: bool) -> Result<()> {
-    let service = service.map(|name| [name.protocol.name().to_owned(), name.endpoint.to_string()]);
-    Args { numeric, service: service.map(Vec::from).unwrap_or_default(), ..Args::default() }.run()
+    let service = service.map(|name| name.to_string().split(' ').map(str::to_owned).collect());
+    Args { numeric, service: service.unwrap_or_default(), ..Args::default() }.run()
 }
 
 /// Reads `--service`.
 fn parse_services(words: &[String]) -> Result<Vec<ServiceName>> {
     match words {
         [] => Ok(vec![]),
-        [protocol, _] if protocol != "tcp" && protocol != "udp" => {
-            usage!(
-                "--service: '{protocol}' is not a protocol; write tcp or udp before the address, or nothing"
-            )
-        }
         [text] if !text.contains(char::is_whitespace) => {
             Ok(vec![ServiceName::parse(Protocol::Tcp, text)?, ServiceName::parse(Protocol::Udp, text)?])
         }

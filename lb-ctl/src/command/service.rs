@@ -107,7 +107,7 @@ impl Spec {
         if change.version(&name.key()).is_some() {
             bail!("service {name} exists already; lb-ctl service edit changes it");
         }
-        change.add_service(name.key(), Schedule { scheduler, flags })
+        change.add_service(name.key(), Schedule { scheduler, flags, ..Schedule::default() })
     }
 
     fn edit(self) -> Result<()> {
@@ -124,7 +124,7 @@ impl Spec {
             Some(new) if new != old.scheduler() => Some(self.flags(new)?.unwrap_or(0)),
             _ => self.flags(old.scheduler())?,
         };
-        change.edit_service(&name.key(), Schedule { scheduler, flags })
+        change.edit_service(&name.key(), Schedule { scheduler, flags, ..Schedule::default() })
     }
 
     fn scheduler(&self) -> Result<Option<Scheduler>> {
@@ -146,9 +146,5 @@ fn delete(name: ServiceName) -> Result<()> {
 
 /// The error for a service that there is not.
 pub fn unknown(name: ServiceName) -> anyhow::Error {
-    anyhow::anyhow!(
-        "there is no service {name}; lb-ctl service add {} {} adds it",
-        name.protocol.option(),
-        name.endpoint
-    )
+    anyhow::anyhow!("there is no service {name}; lb-ctl service add {} adds it", name.options())
 }

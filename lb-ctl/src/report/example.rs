@@ -4,7 +4,10 @@ use crate::{
     snapshot::{Backend, Service, Snapshot},
     spec::{Endpoint, Protocol, ServiceName},
 };
-use lb_common::{backend::method, scheduler::Scheduler, traffic::Traffic, tunnel::Tunnel};
+use lb_common::{
+    address::Address, backend::method, scheduler::Scheduler, service::engine, traffic::Traffic,
+    tunnel::Tunnel,
+};
 
 pub fn backend(text: &str) -> Backend {
     let (address, port) = Endpoint::parse(text, Protocol::Tcp).unwrap();
@@ -17,6 +20,7 @@ pub fn backend(text: &str) -> Backend {
         lower: 0,
         active: 0,
         inactive: 5,
+        persistent: 0,
         stats: traffic([0; 5]),
         rates: traffic([0; 5]),
     }
@@ -32,8 +36,10 @@ pub fn service(name: &str, scheduler: Scheduler, backends: &[&str]) -> Service {
         scheduler,
         scheduler_flags: 0,
         persistence: 0,
-        prefix: 0,
+        mask: Address::ALL,
+        engine: engine::NONE,
         one_packet: false,
+        born: 1,
         stats: traffic([0; 5]),
         rates: traffic([0; 5]),
         backends: backends.iter().map(|text| backend(text)).collect(),

@@ -3,7 +3,7 @@
 use super::{connections, rate::shown};
 use crate::{
     snapshot::{Backend, Service, Snapshot},
-    spec::{flags_text, protocol_name, tunnel_name},
+    spec::{Endpoint, Protocol, ServiceName, engine_name, flags_text, mask_text, protocol_name, tunnel_name},
     store::Timeouts,
 };
 use lb_common::{
@@ -25,15 +25,26 @@ struct Json {
 #[derive(Serialize)]
 struct JsonService {
     protocol: &'static str,
-    address: std::net::IpAddr,
-    port: u16,
+    #[serde(flatten)]
+    selector: JsonSelector,
     scheduler: &'static str,
     flags: Vec<String>,
     persistence: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<&'static str>,
     one_packet: bool,
     stats: JsonStats,
     rates: JsonRates,
     backends: Vec<JsonBackend>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum JsonSelector {
+    Address { address: std::net::IpAddr, port: u16 },
+    Mark { mark: u32, ipv6: bool },
 }
 
 #[derive(Serialize)]
@@ -48,6 +59,7 @@ struct JsonBackend {
     lower_threshold: u32,
     active_connections: u32,
     inactive_connections: u32,
+    persistent_connections: u32,
     stats: JsonStats,
     rates: JsonRates,
 }
@@ -95,12 +107,18 @@ impl From<&Service> for JsonService {
     fn from(of: &Service) -> Self {
         let flags = flags_text(of.scheduler, of.scheduler_flags);
         Self {
-            protocol: of.name.protocol.name(),
-            address: of.name.endpoint.address,
-            port: of.name.endpoint.port,
+            protocol: of.name.protocol().map_or("mark", Protocol::name),
+            selector: match of.name {
+                ServiceName::Address { endpoint: Endpoint { address, port }, .. } => {
+                    JsonSelector::Address { address, port }
+                }
+                ServiceName::Mark { mark, ipv6 } => JsonSelector::Mark { mark: mark.get(), ipv6 },
+            },
             scheduler: of.scheduler.name(),
             flags: flags.split(',').filter(|flag| !flag.is_empty()).map(str::to_owned).collect(),
             persistence: of.persistence,
+            mask: mask_text(of.mask, of.name.is_ipv6()),
+            engine: engine_name(of.engine),
             one_packet: of.one_packet,
             stats: of.stats.into(),
             rates: JsonRates::of(of.rates),
@@ -126,6 +144,7 @@ impl From<&Backend> for JsonBackend {
             lower_threshold: of.lower,
             active_connections: of.active,
             inactive_connections: of.inactive,
+            persistent_connections: of.persistent,
             stats: of.stats.into(),
             rates: JsonRates::of(of.rates),
         }

@@ -1,6 +1,9 @@
 //! The order of rows: ipvsadm's, or by a figure.
 
-use crate::snapshot::{Backend, Service, Snapshot};
+use crate::{
+    snapshot::{Backend, Service, Snapshot},
+    spec::{Protocol, ServiceName},
+};
 use clap::ValueEnum;
 use std::net::IpAddr;
 
@@ -10,7 +13,7 @@ pub enum Key {
     /// Address and port, as ipvsadm does.
     #[default]
     Address,
-    /// Not at all: backends newest first, as the schedulers see them.
+    /// Newest first: the order in which the schedulers see backends.
     None,
     /// Highest weight first.
     Weight,
@@ -34,7 +37,8 @@ impl Key {
     /// Sorts services, and the backends within each.
     pub fn sort(self, snapshot: &mut Snapshot) {
         match self {
-            Self::None => {}
+            // Backends are read in this order.
+            Self::None => snapshot.services.sort_by_key(|service| std::cmp::Reverse(service.born)),
             Self::Address => {
                 sort(&mut snapshot.services, service_order);
                 for service in &mut snapshot.services {
@@ -100,12 +104,17 @@ fn backend_order(a: &Backend, b: &Backend) -> i32 {
 
 fn service_order(a: &Service, b: &Service) -> i32 {
     let (a, b) = (a.name, b.name);
-    let family = |address: IpAddr| i32::from(address.is_ipv6());
+    // Of two marks one may look negative: what ipvsadm subtracts wraps as well.
+    let mark = |name: ServiceName| name.key().mark;
+    let family = |name: ServiceName| i32::from(name.is_ipv6());
+    let protocol = |name: ServiceName| i32::from(name.protocol().map_or(0, Protocol::number));
+    let address = |name: ServiceName| name.key().address.into();
     [
-        family(a.endpoint.address) - family(b.endpoint.address),
-        i32::from(a.protocol.number()) - i32::from(b.protocol.number()),
-        address_order(a.endpoint.address, b.endpoint.address),
-        i32::from(a.endpoint.port) - i32::from(b.endpoint.port),
+        mark(a).wrapping_sub(mark(b)) as i32,
+        family(a) - family(b),
+        protocol(a) - protocol(b),
+        address_order(address(a), address(b)),
+        i32::from(a.port()) - i32::from(b.port()),
     ]
     .into_iter()
     .find(|difference| *difference != 0)

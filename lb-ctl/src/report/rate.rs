@@ -1,6 +1,6 @@
 //! Rates (`ipvsadm -L --rate`). BPS is bytes a second.
 
-use super::{Names, large, service_name};
+use super::{Names, large, protocol_of, service_name};
 use crate::snapshot::Snapshot;
 use lb_common::traffic::Traffic;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names, exact
         let numbers = shown(service.rates).map(|number| large(number, exact)).concat();
         writeln!(out, "{:<33}{numbers}", service_name(service, names))?;
         for backend in &service.backends {
-            let name = names.cut(backend.endpoint, service.name.protocol.number(), 28);
+            let name = names.cut(backend.endpoint, protocol_of(service), 28);
             let [cps, packets_in, packets_out, bytes_in, bytes_out] = shown(backend.rates);
             // ipvsadm shortens only the bytes of a server.
             writeln!(

@@ -1,6 +1,6 @@
 //! Counters (`ipvsadm -L --stats`).
 
-use super::{Names, large, service_name};
+use super::{Names, large, protocol_of, service_name};
 use crate::snapshot::Snapshot;
 use lb_common::traffic::Traffic;
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names, exact
     for service in &snapshot.services {
         writeln!(out, "{:<33}{}", service_name(service, names), numbers(service.stats, exact))?;
         for backend in &service.backends {
-            let name = names.cut(backend.endpoint, service.name.protocol.number(), 28);
+            let name = names.cut(backend.endpoint, protocol_of(service), 28);
             writeln!(out, "  -> {name:<28}{}", numbers(backend.stats, exact))?;
         }
     }

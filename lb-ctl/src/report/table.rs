@@ -1,6 +1,6 @@
 //! The plain listing (`ipvsadm -L`).
 
-use super::{Names, service_name, service_rest};
+use super::{Names, protocol_of, service_name, service_rest};
 use crate::snapshot::Snapshot;
 use lb_common::backend::method;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names) -> io
             writeln!(
                 out,
                 "  -> {:<28} {:<7} {:<6} {:<10} {:<10}",
-                names.cut(backend.endpoint, service.name.protocol.number(), 28),
+                names.cut(backend.endpoint, protocol_of(service), 28),
                 forward(backend.method),
                 backend.weight,
                 backend.active,
@@ -27,7 +27,8 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names) -> io
     Ok(())
 }
 
-const fn forward(method: u32) -> &'static str {
+/// The word for a method.
+pub const fn forward(method: u32) -> &'static str {
     match method {
         method::LOCAL => "Local",
         method::TUNNEL => "Tunnel",
@@ -40,7 +41,11 @@ const fn forward(method: u32) -> &'static str {
 mod tests {
     use super::*;
     use crate::report::example::{service, ten_requests, written};
-    use lb_common::scheduler::{Scheduler, flags};
+    use crate::spec::{ipv4_mask, ipv6_mask};
+    use lb_common::{
+        scheduler::{Scheduler, flags},
+        service::engine,
+    };
 
     #[test]
     fn as_recorded() {
@@ -64,20 +69,24 @@ mod tests {
     #[test]
     fn flags_persistence_and_ipv6() {
         let mut mh = service("tcp 192.168.30.100:443", Scheduler::Mh, &[]);
-        (mh.scheduler_flags, mh.persistence, mh.prefix) = (flags::FALLBACK | flags::PORT, 360, 24);
+        (mh.scheduler_flags, mh.persistence) = (flags::FALLBACK | flags::PORT | flags::THIRD, 360);
+        mh.mask = ipv4_mask([255, 255, 255, 0].into());
         let mut v6 = service("udp [2001:db8::]:8080", Scheduler::Rr, &["[fd00:33::111]:8080"]);
-        (v6.persistence, v6.prefix, v6.one_packet) = (60, 64, true);
+        (v6.persistence, v6.mask, v6.engine, v6.one_packet) = (60, ipv6_mask(64), engine::SIP, true);
         let mut default = service("tcp 192.168.30.100:80", Scheduler::Rr, &[]);
-        (default.scheduler_flags, default.persistence, default.prefix) = (flags::THIRD, 300, 32);
-        let snapshot = Snapshot { services: vec![mh, v6, default] };
+        (default.scheduler_flags, default.persistence) = (flags::THIRD, 300);
+        let mark = service("mark 7 IPv6", Scheduler::Wrr, &["[fd00:33::111]:0"]);
+        let snapshot = Snapshot { services: vec![mh, v6, default, mark] };
         let text = written(|out| write(out, &snapshot, &mut Names::new(true)));
         assert_eq!(
             text.split_once("InActConn\n").unwrap().1,
             concat!(
                 "TCP  192.168.30.100:443 mh (mh-fallback,mh-port) persistent 360 mask 255.255.255.0\n",
-                "UDP  [2001:db8::]:8080 rr persistent 60 mask 64 ops\n",
+                "UDP  [2001:db8::]:8080 rr persistent 60 mask 64 pe sip ops\n",
                 "  -> [fd00:33::111]:8080          Masq    1      0          5         \n",
                 "TCP  192.168.30.100:80 rr (flag-3) persistent 300\n",
+                "FWM  7 IPv6 wrr\n",
+                "  -> [fd00:33::111]:0             Masq    1      0          5         \n",
             )
         );
     }

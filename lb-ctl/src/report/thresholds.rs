@@ -1,6 +1,6 @@
 //! Thresholds (`ipvsadm -L --thresholds`).
 
-use super::{Names, service_name, service_rest};
+use super::{Names, protocol_of, service_name, service_rest};
 use crate::snapshot::Snapshot;
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names) -> io
             writeln!(
                 out,
                 "  -> {:<28} {:<10} {:<10} {:<10} {:<10}",
-                names.cut(backend.endpoint, service.name.protocol.number(), 28),
+                names.cut(backend.endpoint, protocol_of(service), 28),
                 backend.upper,
                 backend.lower,
                 backend.active,

@@ -6,8 +6,8 @@
 //! leaves the old or the new version, and marks that the next one puts right ([`super::recover`]).
 
 use super::{
-    Locked, Store, backend::Identity, grace, member::MemberSettings, recover::repairs, service::Version,
-    space::Space, traffic,
+    Locked, Store, backend::Identity, grace, member::MemberSettings, recover::repairs, schedule::Schedule,
+    service::Version, space::Space, traffic,
 };
 use anyhow::{Context as _, Result, anyhow, bail};
 use lb_common::{
@@ -33,15 +33,6 @@ pub struct Change {
     records: HashSet<u32>,
     members: Space,
     lookup: Space,
-}
-
-/// What is asked for a service; `None` is as before, or the default.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Schedule {
-    /// `-s`.
-    pub scheduler: Option<Scheduler>,
-    /// `-b`.
-    pub flags: Option<u8>,
 }
 
 /// The part of a new version that its change decides.
@@ -96,22 +87,20 @@ impl Change {
             bail!("{SERVICES} services is the most there can be; delete one first");
         }
         let id = self.take_id(&key)?;
-        let scheduler = schedule.scheduler.unwrap_or(Scheduler::Wlc) as u8;
-        let scheduler_flags = schedule.flags.unwrap_or(0);
-        let record = Service { key, id, scheduler, scheduler_flags, ..Service::default() };
-        self.publish(Draft { record, members: vec![], same_list: false })
+        let scheduler = Scheduler::Wlc as u8;
+        let new = Service { key, id, scheduler, mask: Address::ALL, ..Service::default() };
+        self.publish(Draft { record: schedule.applied_to(new), members: vec![], same_list: false })
     }
 
     /// Changes what is named of a service.
     pub fn edit_service(&mut self, key: &ServiceKey, schedule: Schedule) -> Result<()> {
         let old = self.known(key)?;
-        let mut record = old.record;
-        let scheduler = schedule.scheduler.unwrap_or(old.scheduler());
-        let same_list = scheduler == old.scheduler();
-        record.scheduler = scheduler as u8;
-        record.scheduler_flags = schedule.flags.unwrap_or(record.scheduler_flags);
+        let mut record = schedule.applied_to(old.record);
+        let same_list = record.scheduler == old.record.scheduler;
         let members = old.members.clone();
-        if !same_list {
+        if let Some(scheduler) = Scheduler::from_number(record.scheduler)
+            && !same_list
+        {
             record.start = plan::start(scheduler, None, &members);
         }
         self.publish(Draft { record, members, same_list })
@@ -220,6 +209,9 @@ impl Change {
         (record.divisor, record.greatest) = (plan.divisor, plan.greatest);
         let slot = self.take_record(&mut record.generation, same_list)?;
         record.state = in_use::PUBLISHED;
+        if record.born == 0 {
+            record.born = record.generation;
+        }
 
         for (position, member) in (record.first..).zip(&members) {
             self.store.members.set(position, *member);

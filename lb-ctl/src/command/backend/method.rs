@@ -109,7 +109,7 @@ pub const fn keeps_destination(method: u32) -> bool {
 
 /// Only a tunnel leads from one family to the other.
 pub fn check_family(method: u32, service: ServiceName, backend: Endpoint) -> Result<()> {
-    if method != TUNNEL && backend.address.is_ipv4() != service.endpoint.address.is_ipv4() {
+    if method != TUNNEL && backend.address.is_ipv6() != service.is_ipv6() {
         let family = if backend.address.is_ipv4() { "IPv4" } else { "IPv6" };
         usage!("'{backend}' is {family} and {service} is not; only a tunnel (-i) joins the two families");
     }
