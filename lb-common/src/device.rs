@@ -1,5 +1,6 @@
 //! What `load` found out about a network interface.
 
+use crate::address::Address;
 use bytemuck::{Pod, Zeroable};
 
 /// Capabilities of an interface, by interface index.
@@ -10,9 +11,19 @@ pub struct Device {
     pub flags: u32,
     /// Always 0.
     pub reserved: u32,
+    /// Address of this host on it, IPv4, then IPv6; unspecified where there is none.
+    pub addresses: [Address; 2],
 }
 
-const _: () = assert!(size_of::<Device>() == 8);
+impl Device {
+    /// Its address of a family.
+    #[inline(always)]
+    pub const fn source(&self, is_ipv4: bool) -> Address {
+        if is_ipv4 { self.addresses[0] } else { self.addresses[1] }
+    }
+}
+
+const _: () = assert!(size_of::<Device>() == 40);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Device {}

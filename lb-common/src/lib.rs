@@ -32,6 +32,12 @@ pub mod protocol {
     pub const UDP: u8 = 17;
     /// Stream Control Transmission Protocol.
     pub const SCTP: u8 = 132;
+    /// An IPv4 packet in a packet (RFC 2003).
+    pub const IPIP: u8 = 4;
+    /// An IPv6 packet in a packet (RFC 2473).
+    pub const IPV6: u8 = 41;
+    /// Generic routing encapsulation.
+    pub const GRE: u8 = 47;
     /// ICMP for IPv4.
     pub const ICMP: u8 = 1;
     /// ICMP for IPv6.

@@ -90,6 +90,7 @@ reasons! {
     TooBig Drop "larger than the MTU to the backend",
     RouteDevice Drop "direct routing: XDP cannot send by this interface or with a VLAN tag, and the kernel cannot route it",
     RouteFragment Drop "direct routing: larger than the MTU and may be fragmented, which XDP cannot do",
+    TunnelSource Drop "tunnel: no address of this host is known for the outer header",
     AnswerLimited Drop "an ICMP answer was due but the limit per second was reached",
     RewriteFailed Drop "the packet ended before a field that had to be rewritten",
     Raced Drop "another CPU was changing the same connection",

@@ -45,7 +45,7 @@ fn the_kernel_does_what_every_scenario_says() {
                     Verdict::Forward if verdict == TRANSMIT && generic => TRANSMIT,
                     Verdict::Forward => REDIRECT,
                 };
-                let as_said = step.out.as_ref().is_none_or(|expected| *expected == out);
+                let as_said = step.is_out(&out);
                 if reason != step.reason as usize || verdict != expected || !as_said {
                     failed.push(format!(
                         "{}, packet {number}: verdict {verdict}, {:?} instead of {:?}\n out {out:02x?}\n for {:02x?}",

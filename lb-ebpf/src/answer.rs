@@ -2,8 +2,7 @@
 //! RFC 1191).
 
 use crate::{
-    Frame, Outcome, Reason, Tables,
-    checksum::{self, fold},
+    Frame, Outcome, Reason, Tables, checksum,
     packet::Packet,
     wire::{
         ethernet::{self, Ethernet, Tag},
@@ -158,7 +157,7 @@ pub fn write<F: Frame>(frame: &mut F, packet: &Packet, header: Icmp, length: usi
 
 #[inline(always)]
 fn write_ipv4<F: Frame>(frame: &mut F, packet: &Packet, error: Icmp, length: usize) -> Result<(), Reason> {
-    let mut header = Ipv4 {
+    let header = Ipv4 {
         version_length: 0x45,
         // RFC 1812 §4.3.2.5: precedence 6, internetwork control.
         service: 0xc0,
@@ -171,13 +170,7 @@ fn write_ipv4<F: Frame>(frame: &mut F, packet: &Packet, error: Icmp, length: usi
         source: packet.flow.destination.ipv4(),
         destination: packet.flow.source.ipv4(),
     };
-    let words: [u16; ipv4::LENGTH / 2] = bytemuck::cast(header);
-    let mut sum = 0;
-    for word in words {
-        sum += word as u64;
-    }
-    header.checksum = !fold(sum);
-    frame.store(packet.network as usize, header)?;
+    frame.store(packet.network as usize, header.summed())?;
     write_icmp(frame, packet.network as usize + ipv4::LENGTH, packet.network as usize + length, error, 0)
 }
 

@@ -3,6 +3,7 @@
 pub mod nat;
 pub mod partial;
 pub mod route;
+pub mod tunnel;
 
 use crate::{Frame, Outcome, Reason, Tables, connection::Tracked, nexthop::Exit, packet::Packet};
 use lb_common::{backend::method, bucket::Direction, protocol};
@@ -42,6 +43,7 @@ fn try_forward<F: Frame, T: Tables>(
     let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
     match connection.method() {
         method::ROUTE => route::forward(frame, packet, connection, exit),
+        method::TUNNEL => tunnel::forward(frame, tables, packet, connection, exit),
         _ => nat::forward(frame, packet, connection, tracked.direction, exit),
     }
 }

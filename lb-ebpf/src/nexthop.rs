@@ -13,6 +13,7 @@ use crate::{
     },
 };
 use lb_common::{
+    address::Address,
     backend::method,
     bucket::Direction,
     connection::{Connection, NextHop, exit},
@@ -37,7 +38,7 @@ pub fn resolve<F: Frame, T: Steps>(
 ) -> Exit {
     let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
     match (connection.method(), tracked.direction) {
-        (method::NAT, _) | (method::ROUTE, Direction::Forward) => {}
+        (method::NAT, _) | (method::ROUTE | method::TUNNEL, Direction::Forward) => {}
         (_, Direction::Forward) => return Err(Reason::LocalBackend),
         (_, Direction::Reply) => return Err(Reason::DirectReply),
     }
@@ -74,13 +75,21 @@ pub fn refresh<F: Frame, T: Tables>(
 ) -> Exit {
     let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
     let (source, destination) = match tracked.direction {
+        // The outer packet's own.
+        Direction::Forward if connection.method() == method::TUNNEL => {
+            (Address::UNSPECIFIED, connection.backend)
+        }
         Direction::Forward => (connection.client, connection.backend),
         Direction::Reply => (connection.service, connection.client),
     };
     let method = connection.method();
+    let index = connection.backend_index;
     let hop = hop(connection, tracked.direction);
     match tables.route(frame.interface(), source, destination, packet.flow.protocol as u8) {
-        Route::Hop { interface, destination, source, mtu } => {
+        Route::Hop { interface, destination, source, mtu, address } => {
+            if method == method::TUNNEL {
+                set_source(tables, index, interface, address);
+            }
             let flags = tables.device(interface).map_or(0, |device| device.flags);
             hop.interface = interface;
             hop.destination = destination;
@@ -102,7 +111,10 @@ pub fn refresh<F: Frame, T: Tables>(
                 Ok(())
             }
         }
-        Route::NoNeighbour => {
+        Route::NoNeighbour { interface, address } => {
+            if method == method::TUNNEL {
+                set_source(tables, index, interface, address);
+            }
             hop.interface = 0;
             Err(Reason::KernelNeighbour)
         }
@@ -111,9 +123,26 @@ pub fn refresh<F: Frame, T: Tables>(
             Err(if method == method::NAT { Reason::KernelRoute } else { Reason::LocalBackend })
         }
         Route::Other => {
+            if method == method::TUNNEL {
+                set_source(tables, index, frame.interface(), Address::UNSPECIFIED);
+            }
             hop.interface = 0;
             Err(Reason::KernelRoute)
         }
+    }
+}
+
+/// Remembers the source of the packets that are wrapped for a backend: what the route says, else an
+/// address of the interface.
+#[inline(always)]
+fn set_source<T: Tables>(tables: &T, index: u32, interface: u32, address: Address) {
+    let Some(backend) = tables.backend(index) else { return };
+    let source = match tables.device(interface) {
+        Some(device) if address == Address::UNSPECIFIED => device.source(backend.address.is_ipv4()),
+        _ => address,
+    };
+    if backend.source != source {
+        backend.source = source;
     }
 }
 

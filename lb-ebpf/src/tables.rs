@@ -72,7 +72,8 @@ pub trait Tables {
 
     /// What `load` found out about an interface.
     fn device(&self, interface: u32) -> Option<&Device>;
-    /// Asks the kernel's routing for the next hop of a packet that came in by `interface`.
+    /// Asks the kernel's routing for the next hop of a packet that came in by `interface`. Without a
+    /// source the packet is this host's own, and the source is part of the answer.
     fn route(&self, interface: u32, source: Address, destination: Address, protocol: u8) -> Route;
     /// The place where this CPU remembers an address of an interface; another interface may share it.
     fn arrival(&self, interface: u32) -> Option<&mut Arrival>;
@@ -173,9 +174,17 @@ pub enum Route {
         source: [u8; 6],
         /// The route's MTU in bytes.
         mtu: u16,
+        /// Source address of this host's own packets there, if it was asked for and is known; else
+        /// unspecified.
+        address: Address,
     },
     /// There is a route, but the neighbour's MAC address is not known.
-    NoNeighbour,
+    NoNeighbour {
+        /// Egress interface index.
+        interface: u32,
+        /// As in [`Route::Hop`].
+        address: Address,
+    },
     /// An address of this host, or no route at all.
     Host,
     /// No plain unicast route: the kernel must decide.

@@ -4,6 +4,8 @@
 //! width: BPF has no unaligned loads, and headers as byte arrays would be loaded byte by byte.
 
 pub mod ethernet;
+pub mod gre;
+pub mod gue;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;

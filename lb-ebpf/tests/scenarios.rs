@@ -36,13 +36,29 @@ fn tables(scenario: &Scenario, connections: u32) -> HostTables {
     tables.settings.services = if scenario.services { services.len() as u32 } else { 0 };
     tables.services = services.into_iter().map(|service| (service.key, service)).collect();
     for interface in [OUTSIDE, INSIDE] {
-        tables.devices.insert(interface, Device { flags: scenario.devices, reserved: 0 });
+        tables.devices.insert(
+            interface,
+            Device {
+                flags: scenario.devices,
+                addresses: scenario::ADDRESSES.map(address),
+                ..Device::default()
+            },
+        );
     }
     for ends in BOTH {
-        let to = |interface, destination, source| Route::Hop { interface, destination, source, mtu: MTU };
+        let to = |interface, destination, source| Route::Hop {
+            interface,
+            destination,
+            source,
+            mtu: MTU,
+            address: Address::UNSPECIFIED,
+        };
         tables.routes.insert(address(ends.web), to(INSIDE, WEB_MAC, INSIDE_MAC));
         tables.routes.insert(address(ends.client), to(OUTSIDE, CLIENT_MAC, OUTSIDE_MAC));
-        tables.routes.insert(address(ends.silent), Route::NoNeighbour);
+        tables.routes.insert(
+            address(ends.silent),
+            Route::NoNeighbour { interface: INSIDE, address: Address::UNSPECIFIED },
+        );
     }
     tables
 }
@@ -66,7 +82,7 @@ fn every_scenario_ends_as_it_says() {
             let bytes = step.frame.clone();
             let mut frame = HostFrame { bytes, interface: step.interface, generic, partial };
             let outcome = handle(&mut frame, &tables);
-            let as_said = step.out.as_ref().is_none_or(|out| *out == frame.bytes);
+            let as_said = step.is_out(&frame.bytes);
             if outcome.reason != step.reason || !as_said {
                 failed.push(format!(
                     "{}, packet {number}: {:?} instead of {:?}\n in  {:02x?}\n out {:02x?}\n for {:02x?}",

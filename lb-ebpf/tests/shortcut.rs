@@ -51,6 +51,7 @@ fn tables(v6: bool, method: u32) -> HostTables {
             destination: [2, 0, 0, 0, 1, interface as u8],
             source: [2; 6],
             mtu: 1500,
+            address: Address::UNSPECIFIED,
         };
         tables.routes.insert(end, route);
         tables.devices.insert(interface, Device { flags: REDIRECT, ..Device::default() });

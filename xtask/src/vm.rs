@@ -11,6 +11,7 @@ mod qemu;
 mod ram_disk;
 mod report;
 mod test;
+mod tunnels;
 
 use std::{env, ffi::OsString};
 

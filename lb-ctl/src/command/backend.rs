@@ -13,10 +13,7 @@ use crate::{
 use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
 use lb_common::{
-    backend::{
-        Member,
-        method::{NAT, TUNNEL},
-    },
+    backend::{Member, method::NAT},
     limits::WEIGHT,
 };
 use std::net::IpAddr;
@@ -167,9 +164,6 @@ impl Spec {
     /// What is asked for, on top of what is there.
     fn settings(&self, old: Member) -> Result<MemberSettings> {
         let (method, tunnel) = self.forwarding.parse(old)?;
-        if method == Some(TUNNEL) {
-            usage!("-i (tunnel) is not there yet; this version forwards by -m (NAT), -g and -l");
-        }
         Ok(MemberSettings { method, tunnel, ..self.numbers()? })
     }
 

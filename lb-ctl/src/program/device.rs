@@ -6,7 +6,10 @@ use super::{
 };
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData};
-use lb_common::device::{Device, flags};
+use lb_common::{
+    address::Address,
+    device::{Device, flags},
+};
 use std::{collections::BTreeMap, path::Path};
 
 /// The longest packet that surely fits in one buffer, with head room and tail room, on 4 KiB pages.
@@ -57,7 +60,7 @@ pub fn judge(interface: &Interface, attached: Option<Mode>) -> Capability {
         // What a veth transmits arrives only where its far end runs a program too.
         | set(flags::TRANSMIT, native && !veth)
         | set(flags::ATTACHED, attached.is_some());
-    Capability { device: Device { flags, reserved: 0 }, reason }
+    Capability { device: Device { flags, ..Device::default() }, reason }
 }
 
 /// Tells the packet path about all interfaces; forgets those that are gone.
@@ -71,12 +74,24 @@ pub fn describe(pins: &Path, interfaces: &[Interface], attached: &BTreeMap<u32, 
         if carries_vlans(interface, interfaces) {
             device.flags |= flags::VLANS;
         }
+        device.addresses = sources(interface, interfaces);
         devices.insert(interface.index, device, 0)?;
     }
     for index in old.iter().filter(|&&index| interfaces.iter().all(|interface| interface.index != index)) {
         devices.remove(index)?;
     }
     Ok(())
+}
+
+/// The source addresses of this host's packets by an interface: its own, else another's
+/// (`inet_select_addr`).
+fn sources(interface: &Interface, all: &[Interface]) -> [Address; 2] {
+    let candidates = interface.addresses.iter().chain(all.iter().flat_map(|other| &other.addresses));
+    let first = |is_ipv4| {
+        let found = candidates.clone().find(|address| address.is_ipv4() == is_ipv4);
+        found.map_or(Address::UNSPECIFIED, |address| (*address).into())
+    };
+    [first(true), first(false)]
 }
 
 /// Whether the kernel sees some of an interface's packets on a VLAN above it.
@@ -88,6 +103,7 @@ fn carries_vlans(interface: &Interface, all: &[Interface]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     #[test]
     fn an_interface_below_a_vlan_carries_vlans() {
@@ -96,6 +112,19 @@ mod tests {
         let all = [lower, vlan];
         assert!(carries_vlans(&all[0], &all));
         assert!(!carries_vlans(&all[1], &all));
+    }
+
+    #[test]
+    fn an_interface_without_an_address_uses_another_s() {
+        let own = Interface { addresses: vec!["10.0.0.1".parse().unwrap()], ..Interface::default() };
+        let other = Interface {
+            addresses: vec!["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
+            ..Interface::default()
+        };
+        let all = [other, own];
+        let expected: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "fd00::2".parse().unwrap()];
+        assert_eq!(sources(&all[1], &all).map(IpAddr::from), expected);
+        assert_eq!(sources(&all[1], &[]), [expected[0].into(), Address::UNSPECIFIED]);
     }
 
     fn flags_of(kind: Option<&str>, bus: Option<&str>, bits: Option<u64>, attached: Option<Mode>) -> u32 {

@@ -119,7 +119,7 @@ impl Kernel {
         let mut devices: HashMap<_, u32, Device> =
             HashMap::try_from(self.ebpf.map_mut("DEVICES").unwrap()).unwrap();
         for interface in [OUTSIDE, INSIDE] {
-            devices.insert(interface, Device { flags: scenario.devices, reserved: 0 }, 0).unwrap();
+            devices.insert(interface, Device { flags: scenario.devices, ..Device::default() }, 0).unwrap();
         }
     }
 

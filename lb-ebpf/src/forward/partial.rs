@@ -18,7 +18,7 @@ pub fn place(packet: &Packet) -> usize {
 
 /// The sum of a packet's pseudo-header, once its flow is `flow`.
 #[inline(always)]
-fn pseudo_header(packet: &Packet, flow: &Flow) -> u64 {
+pub fn pseudo_header(packet: &Packet, flow: &Flow) -> u64 {
     checksum::pseudo_header(flow.source, flow.destination, flow.protocol, packet.end - packet.transport)
 }
 

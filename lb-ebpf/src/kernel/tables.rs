@@ -6,8 +6,8 @@ use super::{
 };
 use aya_ebpf::{
     bindings::{
-        BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_NOEXIST,
-        bpf_fib_lookup as FibLookup, xdp_md,
+        BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LOOKUP_SRC,
+        BPF_NOEXIST, bpf_fib_lookup as FibLookup, xdp_md,
     },
     helpers::{bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop},
 };
@@ -194,9 +194,30 @@ impl Tables for Maps {
             query.__bindgen_anon_3.ipv6_src = bytemuck::cast(source.words);
             query.__bindgen_anon_4.ipv6_dst = bytemuck::cast(destination.words);
         }
-        // SAFETY: the context is the packet's.
-        let answer = unsafe {
-            bpf_fib_lookup(self.context.cast(), ptr::from_mut(&mut query), size_of::<FibLookup>() as i32, 0)
+        let is_own = source == Address::UNSPECIFIED;
+        let ask = |query: &mut FibLookup, flags| {
+            // SAFETY: the context is the packet's.
+            unsafe {
+                bpf_fib_lookup(
+                    self.context.cast(),
+                    ptr::from_mut(query),
+                    size_of::<FibLookup>() as i32,
+                    flags,
+                )
+            }
+        };
+        let mut answer = ask(&mut query, if is_own { BPF_FIB_LOOKUP_SRC } else { 0 });
+        let mut is_told = is_own;
+        if is_own && answer == -EINVAL {
+            // Before Linux 6.7.
+            answer = ask(&mut query, 0);
+            is_told = false;
+        }
+        // SAFETY: all variants of the unions are integers.
+        let address = match (is_told, query.family) {
+            (false, _) => Address::UNSPECIFIED,
+            (true, AF_INET) => Address::from_ipv4(unsafe { query.__bindgen_anon_3.ipv4_src }),
+            (true, _) => Address { words: bytemuck::cast(unsafe { query.__bindgen_anon_3.ipv6_src }) },
         };
         match answer as u32 {
             BPF_FIB_LKUP_RET_SUCCESS => Route::Hop {
@@ -204,8 +225,9 @@ impl Tables for Maps {
                 destination: query.dmac,
                 source: query.smac,
                 mtu: unsafe { query.__bindgen_anon_1.mtu_result },
+                address,
             },
-            BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour,
+            BPF_FIB_LKUP_RET_NO_NEIGH => Route::NoNeighbour { interface: query.ifindex, address },
             BPF_FIB_LKUP_RET_NOT_FWDED => Route::Host,
             _ => Route::Other,
         }
@@ -272,5 +294,6 @@ impl Tables for Maps {
     }
 }
 
+const EINVAL: i64 = 22;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;

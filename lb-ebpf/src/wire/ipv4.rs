@@ -1,5 +1,6 @@
 //! IPv4 (RFC 791 §3.1).
 
+use crate::checksum::fold;
 use bytemuck::{Pod, Zeroable};
 use lb_common::address::Address;
 
@@ -63,6 +64,19 @@ impl Ipv4 {
     #[inline(always)]
     pub fn destination_address(&self) -> Address {
         Address::from_ipv4(self.destination)
+    }
+
+    /// The header with its checksum.
+    #[inline(always)]
+    pub fn summed(mut self) -> Self {
+        self.checksum = 0;
+        let words: [u16; LENGTH / 2] = bytemuck::cast(self);
+        let mut sum = 0;
+        for word in words {
+            sum += word as u64;
+        }
+        self.checksum = !fold(sum);
+        self
     }
 
     /// Length of the header in bytes, options included; `None` when the header is no IPv4 header.

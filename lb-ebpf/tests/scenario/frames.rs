@@ -223,7 +223,7 @@ impl Packet {
                 let kinds: Vec<u8> =
                     extensions.iter().map(|(kind, _)| *kind).chain([self.protocol()]).collect();
                 let length: usize = extensions.iter().map(|(_, bytes)| bytes.len()).sum();
-                let mut bytes = vec![0x60, 0, 0, 0];
+                let mut bytes = vec![0x60 | self.service >> 4, self.service << 4, 0, 0];
                 bytes.extend(((length + transport.len()) as u16).to_be_bytes());
                 bytes.extend([kinds[0], self.ttl]);
                 bytes.extend([source.octets(), destination.octets()].concat());
@@ -252,7 +252,7 @@ impl Packet {
     }
 }
 
-fn sum(bytes: &[u8]) -> u16 {
+pub fn sum(bytes: &[u8]) -> u16 {
     let mut sum = 0u32;
     for pair in bytes.chunks(2) {
         sum += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));

@@ -13,6 +13,7 @@ pub mod flows;
 pub mod frames;
 pub mod methods;
 pub mod shapes;
+pub mod tunnels;
 
 use frames::Packet;
 use lb_common::{
@@ -22,6 +23,7 @@ use lb_common::{
     protocol,
     reason::Reason,
     service::{Service, ServiceKey, in_use},
+    tunnel::Tunnel,
 };
 use std::net::SocketAddr;
 
@@ -33,6 +35,8 @@ pub const INSIDE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x0d];
 pub const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x10];
 pub const WEB_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x6f];
 pub const MTU: u16 = 1500;
+/// The balancer's own, inside.
+pub const ADDRESSES: [&str; 2] = ["192.168.33.100:0", "[2001:db8:33::100]:0"];
 
 /// One family's addresses.
 pub struct Ends {
@@ -71,6 +75,8 @@ pub enum Web {
     Nobody,
     Silent,
     Lost,
+    /// One of the other family.
+    Across,
 }
 
 /// One packet, and what must become of it.
@@ -81,8 +87,18 @@ pub struct Step {
     pub reason: Reason,
     /// The frame afterwards; `None` where it is dropped.
     pub out: Option<Vec<u8>>,
+    /// Offsets in it of bytes that may be anything.
+    pub free: Vec<usize>,
     /// The backend is removed before this packet.
     pub removes: bool,
+}
+
+impl Step {
+    /// Whether this is what must become of it.
+    pub fn is_out(&self, bytes: &[u8]) -> bool {
+        let Some(out) = &self.out else { return true };
+        out.len() == bytes.len() && (0..out.len()).all(|at| out[at] == bytes[at] || self.free.contains(&at))
+    }
 }
 
 /// A behaviour.
@@ -92,6 +108,7 @@ pub struct Scenario {
     pub web: Web,
     /// How its packets reach it.
     pub method: u32,
+    pub tunnel: Tunnel,
     pub services: bool,
     pub generic: bool,
     pub partial: bool,
@@ -107,6 +124,7 @@ impl Scenario {
             name: name.into(),
             web: Web::There,
             method: method::NAT,
+            tunnel: Tunnel::default(),
             services: true,
             generic: false,
             partial: false,
@@ -127,7 +145,13 @@ impl Scenario {
     }
 
     pub fn bytes(mut self, frame: Vec<u8>, interface: u32, reason: Reason, out: Option<Vec<u8>>) -> Self {
-        self.steps.push(Step { frame, interface, reason, out, removes: false });
+        self.steps.push(Step { frame, interface, reason, out, free: Vec::new(), removes: false });
+        self
+    }
+
+    /// In the last packet that was added, what may be anything.
+    pub fn but_for(mut self, places: &[std::ops::Range<usize>]) -> Self {
+        self.steps.last_mut().unwrap().free = places.iter().cloned().flatten().collect();
         self
     }
 
@@ -163,6 +187,8 @@ impl Scenario {
                 Web::There | Web::Nobody => ends.web,
                 Web::Silent => ends.silent,
                 Web::Lost => ends.lost,
+                Web::Across if ends.web == V4.web => V6.web,
+                Web::Across => V4.web,
             }
             .parse()
             .unwrap();
@@ -173,6 +199,7 @@ impl Scenario {
                 state: state::AVAILABLE,
                 protocol: kind,
                 service: id,
+                tunnel: self.tunnel,
                 ..Backend::default()
             });
             let weight = u32::from(self.web != Web::Nobody);
@@ -181,6 +208,7 @@ impl Scenario {
                 weight,
                 last_weight: 1,
                 method: self.method,
+                tunnel: self.tunnel,
                 ..Member::default()
             });
             let key = ServiceKey {
@@ -234,5 +262,5 @@ pub fn back(packet: Packet) -> Option<Vec<u8>> {
 
 /// Every behaviour.
 pub fn all() -> Vec<Scenario> {
-    [flows::all(), shapes::all(), errors::all(), methods::all()].concat()
+    [flows::all(), shapes::all(), errors::all(), methods::all(), tunnels::all()].concat()
 }

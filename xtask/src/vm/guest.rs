@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::{
     compare, load,
     report::{Item, Step},
+    tunnels,
 };
 use crate::{interrupt, run};
 
@@ -25,7 +26,8 @@ pub fn run(args: &Args) -> Result<()> {
     let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only));
     step("load", wanted, || load::run(&lb_ctl))?;
     step("the classic job", wanted, || run::demonstration(lb_ctl.clone()))?;
-    step("beside IPVS", wanted, || compare::run(&lb_ctl))
+    step("beside IPVS", wanted, || compare::run(&lb_ctl))?;
+    step("tunnels", wanted, || tunnels::run(&lb_ctl))
 }
 
 fn step(name: &str, wanted: impl Fn(&str) -> bool, work: impl FnOnce() -> Result<()>) -> Result<()> {
