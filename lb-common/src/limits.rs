@@ -26,5 +26,5 @@ pub const FRAGMENTS: u32 = 16_384;
 pub const DEVICES: u32 = 4_096;
 /// Destinations that `lblc` and `lblcr` remember.
 pub const CACHE: u32 = 16_384;
-/// The highest weight of a backend, as in ipvsadm 1.31.
-pub const WEIGHT: u32 = 65_535;
+/// The highest weight of a backend, as in Debian's ipvsadm 1.31 (65,535 upstream).
+pub const WEIGHT: u32 = i32::MAX as u32;

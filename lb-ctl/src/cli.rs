@@ -3,7 +3,7 @@
 use crate::command;
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, process::ExitCode};
 
 const EXAMPLE: &str = "\
 Example:
@@ -34,14 +34,16 @@ enum Command {
     Clear(command::clear::Args),
     Counters(command::counters::Args),
     Trace(command::trace::Args),
+    Ipvsadm(command::ipvsadm::Args),
     Completions(command::completions::Args),
     Man(command::man::Args),
 }
 
 impl Cli {
-    /// Runs the command that was given.
-    pub fn run(self) -> Result<()> {
+    /// Runs the command that was given. Only ipvsadm's command line has exit codes of its own.
+    pub fn run(self) -> Result<ExitCode> {
         match self.command {
+            Command::Ipvsadm(args) => return Ok(args.run()),
             Command::Load(args) => args.run(),
             Command::Unload(args) => args.run(),
             Command::Status(args) => args.run(),
@@ -56,7 +58,8 @@ impl Cli {
             Command::Trace(args) => args.run(),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),
-        }
+        }?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod ipvsadm;
 mod lock;
 mod program;
 mod report;
@@ -10,13 +11,16 @@ mod spec;
 mod store;
 
 use clap::Parser as _;
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 fn main() -> ExitCode {
     // Rust ignores SIGPIPE, and then `lb-ctl list | head` would end in a panic. Ended by the signal,
     // like every other tool, it leaves nothing half-done: a command prints when its change is made.
     // SAFETY: before any other thread runs.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    if let Some(code) = ipvsadm::called_by_name(&env::args_os().collect::<Vec<_>>()) {
+        return code;
+    }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -26,7 +30,7 @@ fn main() -> ExitCode {
         }
     };
     match cli.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("lb-ctl: {error:#}");
             if error.is::<cli::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }

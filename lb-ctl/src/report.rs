@@ -5,26 +5,63 @@ pub mod connections;
 pub mod json;
 mod names;
 pub mod order;
-pub mod persistent;
-pub mod rate;
-pub mod stats;
-pub mod table;
-pub mod thresholds;
-pub mod tunnels;
+mod persistent;
+mod rate;
+mod stats;
+mod table;
+mod thresholds;
+mod tunnels;
 
 #[cfg(test)]
-mod example;
+pub mod example;
 
 pub use names::Names;
 
 use crate::{
-    snapshot::Service,
+    snapshot::{Service, Snapshot},
     spec::{Protocol, ServiceName, engine_name, mask_text, shown_flags},
 };
 use std::{
     io::{self, Write},
     num::NonZeroU32,
 };
+
+/// Which columns a listing of services has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// Weights and connections.
+    Table,
+    /// Counters.
+    Stats,
+    /// Counters a second.
+    Rate,
+    /// Thresholds.
+    Thresholds,
+    /// Persistence templates.
+    Persistent,
+    /// Tunnels.
+    Tunnels,
+}
+
+impl View {
+    /// Writes titles and rows; `exact` is for counters.
+    pub fn write(
+        self,
+        out: &mut impl Write,
+        snapshot: &Snapshot,
+        names: &mut Names,
+        exact: bool,
+    ) -> io::Result<()> {
+        match self {
+            Self::Table => table::write(out, snapshot, names),
+            Self::Stats => stats::write(out, snapshot, names, exact),
+            Self::Rate => rate::write(out, snapshot, names, exact),
+            Self::Thresholds => thresholds::write(out, snapshot, names),
+            Self::Persistent => persistent::write(out, snapshot, names),
+            Self::Tunnels => tunnels::write(out, snapshot, names),
+        }
+    }
+}
 
 /// The first line of a listing of everything.
 pub fn heading(out: &mut impl Write, size: u32) -> io::Result<()> {

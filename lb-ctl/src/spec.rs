@@ -3,13 +3,13 @@
 mod mask;
 mod resolver;
 mod service;
+mod unicast;
 
 pub use crate::cli::Usage;
-pub use mask::mask_text;
-#[cfg(test)]
-pub use mask::{ipv4_mask, ipv6_mask};
-pub use resolver::{host_name, port_name};
+pub use mask::{ipv4_mask, ipv6_mask, mask_text};
+pub use resolver::{host_name, ipv4_host, port_name, port_number};
 pub use service::ServiceName;
+pub use unicast::is_unicast;
 
 use anyhow::Result;
 use lb_common::{
@@ -159,7 +159,7 @@ fn resolve_port(port: &str, protocol: Protocol, text: &str) -> Result<u16> {
             Err(_) => usage!("'{text}': port {port} is out of range; ports are 0 to 65535"),
         };
     }
-    match resolver::port_number(port, protocol) {
+    match port_number(port, protocol) {
         Some(number) => Ok(number),
         None => {
             usage!("'{text}': '{port}' is no {} service in /etc/services; write a number", protocol.name())
@@ -227,6 +227,14 @@ pub fn shown_flags(scheduler: Scheduler, set: u8) -> String {
     match scheduler {
         Scheduler::Sh | Scheduler::Mh => flags_text(scheduler, set & !flags::THIRD),
         _ => flags_text(scheduler, set),
+    }
+}
+
+/// Reads `--pe`.
+pub fn parse_engine(text: &str) -> Result<u8> {
+    match text {
+        "sip" => Ok(engine::SIP),
+        _ => usage!("'{text}' is no persistence engine; there is sip"),
     }
 }
 

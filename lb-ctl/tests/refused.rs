@@ -19,7 +19,7 @@ const REFUSED: [(&str, i32, &str); 21] = [
     ("service add -t 10.9.0.1:81 -s sh -b sideways", USAGE, "sideways"),
     ("backend add -t 10.9.0.1:80 -r 10.9.0.11", STATE, "10.9.0.11"),
     ("backend add -t 10.9.0.1:82 -r 10.9.0.11", STATE, "10.9.0.1:82"),
-    ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -w 65536", USAGE, "65536"),
+    ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -w 2147483648", USAGE, "2147483648"),
     ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -w -1", USAGE, "-1"),
     ("backend add -t 10.9.0.1:80 -r [fd00::1]:80", USAGE, "fd00::1"),
     ("backend add -t 10.9.0.1:80 -r 224.0.0.1", USAGE, "224.0.0.1"),

@@ -7,7 +7,7 @@ use crate::{
         list,
         service::{Selector, unknown},
     },
-    spec::{Endpoint, Protocol, ServiceName, parse_number, usage},
+    spec::{Endpoint, Protocol, ServiceName, is_unicast, parse_number, usage},
     store::{Change, MemberSettings},
 };
 use anyhow::{Result, anyhow, bail};
@@ -16,7 +16,6 @@ use lb_common::{
     backend::{Member, method::NAT},
     limits::WEIGHT,
 };
-use std::net::IpAddr;
 
 /// Add, edit, delete or list the backends of a service.
 #[derive(Debug, clap::Args)]
@@ -187,14 +186,6 @@ fn check_thresholds(upper: u32, lower: u32) -> Result<()> {
         usage!("the lower threshold {lower} (-y) is above the upper {upper} (-x); raise -x or lower -y");
     }
     Ok(())
-}
-
-/// What the kernel takes as unicast (`inet_addr_type`, `ipv6_addr_type`).
-fn is_unicast(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.octets()[0] != 0 && !v4.is_multicast() && !v4.is_broadcast(),
-        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
-    }
 }
 
 fn position(change: &Change, service: ServiceName, backend: Endpoint) -> Result<usize> {

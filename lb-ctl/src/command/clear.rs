@@ -14,10 +14,6 @@ pub struct Args {}
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
-        let mut change = Change::begin()?;
-        for key in change.keys() {
-            change.remove_service(&key)?;
-        }
-        Ok(())
+        Change::begin()?.clear()
     }
 }

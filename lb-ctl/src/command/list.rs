@@ -1,7 +1,7 @@
 //! `lb-ctl list`: services, backends and connections.
 
 use crate::{
-    report::{self, Names, connections::Rows, order::Key},
+    report::{self, Names, View, connections::Rows, order::Key},
     snapshot::Snapshot,
     spec::{Protocol, ServiceName},
     store::{Store, now},
@@ -86,21 +86,18 @@ impl Args {
         if wanted.is_empty() {
             report::heading(out, store.size())?;
         }
-        let names = &mut Names::new(self.numeric);
-        if self.stats {
-            report::stats::write(out, &snapshot, names, self.exact)?;
-        } else if self.rate {
-            report::rate::write(out, &snapshot, names, self.exact)?;
-        } else if self.thresholds {
-            report::thresholds::write(out, &snapshot, names)?;
-        } else if self.persistent_conn {
-            report::persistent::write(out, &snapshot, names)?;
-        } else if self.tun_info {
-            report::tunnels::write(out, &snapshot, names)?;
-        } else {
-            report::table::write(out, &snapshot, names)?;
+        Ok(self.view().write(out, &snapshot, &mut Names::new(self.numeric), self.exact)?)
+    }
+
+    fn view(&self) -> View {
+        match self {
+            Self { stats: true, .. } => View::Stats,
+            Self { rate: true, .. } => View::Rate,
+            Self { thresholds: true, .. } => View::Thresholds,
+            Self { persistent_conn: true, .. } => View::Persistent,
+            Self { tun_info: true, .. } => View::Tunnels,
+            _ => View::Table,
         }
-        Ok(())
     }
 
     fn write_connections(
@@ -118,7 +115,7 @@ impl Args {
                 )
             });
         }
-        let mut rows = Rows::start(out, Names::new(self.numeric), now())?;
+        let mut rows = Rows::start(out, Names::new(self.numeric), now(), self.persistent_conn)?;
         store
             .each_connection(|connection| if is_wanted(connection) { rows.write(connection) } else { Ok(()) })
     }

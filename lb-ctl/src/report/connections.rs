@@ -22,10 +22,12 @@ pub struct Rows<W> {
 }
 
 impl<W: Write> Rows<W> {
-    /// Writes the titles. `now` is the tick that the remaining time is counted from.
-    pub fn start(mut out: W, names: Names, now: u32) -> io::Result<Self> {
+    /// Writes the titles, with those of a persistence engine's columns where they are wanted. `now` is
+    /// the tick that the remaining time is counted from.
+    pub fn start(mut out: W, names: Names, now: u32, engine: bool) -> io::Result<Self> {
         out.write_all(b"IPVS connection entries\n")?;
-        out.write_all(b"pro expire state       source             virtual            destination\n")?;
+        out.write_all(b"pro expire state       source             virtual            destination")?;
+        out.write_all(if engine { b"        pe name          pe_data\n" } else { b"\n" })?;
         Ok(Self { out, names, now, line: String::new() })
     }
 
@@ -122,7 +124,7 @@ mod tests {
     #[test]
     fn as_recorded() {
         let mut out = vec![];
-        let mut rows = Rows::start(&mut out, Names::new(true), 1000).unwrap();
+        let mut rows = Rows::start(&mut out, Names::new(true), 1000, false).unwrap();
         for row in [
             connection(
                 protocol::TCP,
@@ -156,7 +158,7 @@ mod tests {
     #[test]
     fn rows_are_cheap() {
         let row = connection(protocol::TCP, state::UDP, 60, ["10.0.0.1:5", "10.0.0.2:6", "10.0.0.3:7"]);
-        let mut rows = Rows::start(io::sink(), Names::new(true), 1000).unwrap();
+        let mut rows = Rows::start(io::sink(), Names::new(true), 1000, false).unwrap();
         let start = std::time::Instant::now();
         for _ in 0..10_000 {
             rows.write(&row).unwrap();

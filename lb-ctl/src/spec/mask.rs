@@ -4,7 +4,6 @@ use lb_common::address::Address;
 use std::net::Ipv4Addr;
 
 /// The mask of these IPv4 bits, which need not be a prefix.
-#[cfg(test)]
 pub fn ipv4_mask(bits: Ipv4Addr) -> Address {
     let mut octets = Address::ALL.octets();
     octets[12..].copy_from_slice(&bits.octets());
@@ -12,7 +11,6 @@ pub fn ipv4_mask(bits: Ipv4Addr) -> Address {
 }
 
 /// The mask of an IPv6 prefix of this length, at most 128.
-#[cfg(test)]
 pub fn ipv6_mask(length: u8) -> Address {
     let bits = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
     bits.to_be_bytes().into()

@@ -27,7 +27,7 @@ use std::{
 
 /// Changes of one command, under the lock.
 pub struct Change {
-    store: Locked,
+    pub(super) store: Locked,
     published: HashMap<ServiceKey, Version>,
     /// Record slots that this command must not write: published now, or replaced by itself.
     records: HashSet<u32>,
@@ -118,6 +118,11 @@ impl Change {
         let count = self.published.len() as u32;
         self.store.set_services(count);
         Ok(())
+    }
+
+    /// Deletes every service.
+    pub fn clear(&mut self) -> Result<()> {
+        self.keys().iter().try_for_each(|key| self.remove_service(key))
     }
 
     /// Position of a backend in the member list of a service.

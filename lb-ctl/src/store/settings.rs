@@ -1,6 +1,6 @@
 //! The settings that can be changed while the balancer runs.
 
-use super::Store;
+use super::{Change, Store};
 use lb_common::{
     bucket::buckets,
     connection::state,
@@ -17,6 +17,13 @@ pub struct Timeouts {
     pub tcpfin: u32,
     /// A UDP flow.
     pub udp: u32,
+}
+
+impl Change {
+    /// Changes the timeouts; 0 keeps one as it is.
+    pub fn set_timeouts(&mut self, new: Timeouts) {
+        self.store.set_timeouts(new);
+    }
 }
 
 impl Store {

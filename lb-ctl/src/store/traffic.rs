@@ -1,9 +1,10 @@
 //! What backends and services have carried, and their rates.
 
-use super::Store;
+use super::{Change, Store};
 use anyhow::Result;
 use lb_common::{
     backend::state,
+    service::ServiceKey,
     traffic::{Rates, Traffic},
 };
 use std::collections::{HashMap, HashSet};
@@ -31,6 +32,15 @@ pub fn add(a: Traffic, b: Traffic) -> Traffic {
 /// The difference, wrapping.
 pub fn subtract(a: Traffic, b: Traffic) -> Traffic {
     zip(a, b, u64::wrapping_sub)
+}
+
+impl Change {
+    /// Starts the counters and rates of one service, or of all, anew.
+    pub fn zero(&mut self, only: Option<&ServiceKey>) -> Result<()> {
+        let keys = only.map_or_else(|| self.keys(), |key| vec![*key]);
+        let ids = keys.iter().filter_map(|key| Some(self.version(key)?.record.id)).collect();
+        self.store.zero(&ids)
+    }
 }
 
 impl Store {

@@ -1,0 +1,46 @@
+//! What can be asked for and the packet path does not do yet. It is refused rather than listed and
+//! not done; a row goes when the packet path has it.
+
+use super::failure::Failure;
+use crate::{
+    spec::{Protocol, ServiceName},
+    store::Schedule,
+};
+use lb_common::{backend::method, service::engine};
+
+/// Whether a service needs what there is not, and what to say then.
+type Row = (fn(ServiceName, &Schedule) -> bool, &'static str);
+
+const SERVICES: [Row; 5] = [
+    (|name, _| matches!(name, ServiceName::Mark { .. }), "-f (firewall marks)"),
+    (|name, _| name.protocol() == Some(Protocol::Sctp), "--sctp-service"),
+    (|_, schedule| schedule.engine.is_some_and(|engine| engine != engine::NONE), "--pe"),
+    (|_, schedule| schedule.persistence.is_some_and(|seconds| seconds != 0), "-p (persistence)"),
+    (|_, schedule| schedule.one_packet == Some(true), "-o (one-packet scheduling)"),
+];
+
+const METHODS: [(u32, &str); 1] = [(method::TUNNEL, "-i (tunnels)")];
+
+/// Refuses a service that packets would not get.
+pub fn check_service(name: ServiceName, schedule: &Schedule) -> Result<(), Failure> {
+    match SERVICES.iter().find(|(needs, _)| needs(name, schedule)) {
+        Some((_, what)) => refuse(what),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a server that packets would not get to.
+pub fn check_method(method: u32) -> Result<(), Failure> {
+    match METHODS.iter().find(|(unsupported, _)| *unsupported == method) {
+        Some((_, what)) => refuse(what),
+        None => Ok(()),
+    }
+}
+
+fn refuse(what: &str) -> Result<(), Failure> {
+    // The tests of the listings put such services in; a release has no way to.
+    if cfg!(debug_assertions) && std::env::var_os("LB_TEST_UNSUPPORTED").is_some() {
+        return Ok(());
+    }
+    Err(Failure::refused(format!("{what} is not there yet in this version of lb-ctl")))
+}
