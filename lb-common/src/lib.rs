@@ -6,6 +6,7 @@
 #![no_std]
 
 pub mod address;
+pub mod adoption;
 pub mod backend;
 pub mod bucket;
 pub mod cache;

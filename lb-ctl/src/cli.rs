@@ -35,6 +35,7 @@ enum Command {
     Counters(command::counters::Args),
     Trace(command::trace::Args),
     Ipvsadm(command::ipvsadm::Args),
+    ImportIpvs(command::import_ipvs::Args),
     Completions(command::completions::Args),
     Man(command::man::Args),
 }
@@ -56,6 +57,7 @@ impl Cli {
             Command::Clear(args) => args.run(),
             Command::Counters(args) => args.run(),
             Command::Trace(args) => args.run(),
+            Command::ImportIpvs(args) => args.run(),
             Command::Completions(args) => args.run(),
             Command::Man(args) => args.run(),
         }?;

@@ -4,6 +4,7 @@ pub mod backend;
 pub mod clear;
 pub mod completions;
 pub mod counters;
+pub mod import_ipvs;
 pub mod ipvsadm;
 pub mod list;
 pub mod load;

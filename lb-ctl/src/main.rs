@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod ipvs;
 mod ipvsadm;
 mod lock;
 mod program;

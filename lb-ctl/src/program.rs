@@ -8,7 +8,7 @@ pub mod kernel;
 mod link;
 mod mode;
 pub mod namespace;
-mod netlink;
+pub mod netlink;
 pub mod object;
 pub mod pins;
 pub mod replacement;

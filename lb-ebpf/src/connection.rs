@@ -137,7 +137,7 @@ const RETRIES: u32 = 4;
 
 /// What a connection in a state adds to its backend's counters.
 #[inline(always)]
-const fn weight_of(current: u8) -> u64 {
+pub const fn weight_of(current: u8) -> u64 {
     if state::is_active(current) { ACTIVE } else { INACTIVE }
 }
 

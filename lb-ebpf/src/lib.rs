@@ -7,6 +7,7 @@
 #[cfg(not(target_arch = "bpf"))]
 extern crate std;
 
+pub mod adoption;
 pub mod answer;
 pub mod arrival;
 pub mod checksum;

@@ -14,8 +14,8 @@ mod kernel;
 mod program {
     use crate::kernel::{frame::XdpFrame, globals, maps, sweep, tables::Maps, trace};
     use aya_ebpf::{bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
-    use lb_common::reason::Verdict;
-    use lb_ebpf::{Outcome, Reason, shortcut};
+    use lb_common::{adoption::Adoption, reason::Verdict};
+    use lb_ebpf::{Frame as _, Outcome, Reason, adoption, shortcut};
 
     /// The balancer: attached to every interface. Plain packets end here; for all others `long_way`
     /// takes over, with a stack of its own.
@@ -59,6 +59,19 @@ mod program {
             Verdict::Drop => XDP_DROP,
             Verdict::Forward if outcome.detail == 0 => XDP_TX,
             Verdict::Forward => unsafe { bpf_redirect(outcome.detail, 0) as u32 },
+        }
+    }
+
+    /// Run by `lb-ctl` for each connection that it takes over, which stands in place of a packet.
+    #[xdp]
+    pub fn adopt(context: XdpContext) -> u32 {
+        let (frame, maps) = (XdpFrame::of(context.ctx), Maps { context: context.ctx });
+        let Some(packet) = maps::PACKET.get_ptr_mut(0) else { return XDP_ABORTED };
+        let Some(adoption) = frame.load::<Adoption>(0) else { return XDP_ABORTED };
+        // SAFETY: the element is this CPU's, and one packet at a time is on it.
+        match adoption::adopt(&maps, &adoption, unsafe { &mut *packet }) {
+            Ok(()) => XDP_PASS,
+            Err(_) => XDP_ABORTED,
         }
     }
 

@@ -4,6 +4,7 @@
 mod compare;
 mod cpio;
 mod guest;
+mod import;
 mod load;
 mod machine;
 mod packages;

@@ -2,10 +2,10 @@
 
 use super::{
     Mode,
-    netlink::{attribute, attributes, bytes, dump, get, text},
+    netlink::{attributes, bytes, dump, generic_dump, generic_family, text},
 };
 use anyhow::{Context as _, Result};
-use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
+use netlink_sys::protocols::NETLINK_ROUTE;
 use std::{collections::HashMap, net::IpAddr};
 
 /// An interface of this network namespace.
@@ -150,25 +150,13 @@ fn parse_address(answer: &[u8]) -> Option<(u32, IpAddr)> {
 
 /// XDP features by interface index, from the `netdev` family (`Documentation/netlink/specs/netdev.yaml`).
 fn xdp_features() -> Option<HashMap<u32, u64>> {
-    const GENL_ID_CTRL: u16 = 0x10;
-    const CTRL_CMD_GETFAMILY: u8 = 3;
-    const CTRL_ATTR_FAMILY_ID: u16 = 1;
-    const CTRL_ATTR_FAMILY_NAME: u16 = 2;
     const NETDEV_CMD_DEV_GET: u8 = 1;
     const NETDEV_A_DEV_IFINDEX: u16 = 1;
     const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
-    /// A `genlmsghdr`: command, version, two reserved bytes.
-    const HEADER: usize = 4;
 
-    let mut question = vec![CTRL_CMD_GETFAMILY, 1, 0, 0];
-    question.extend(attribute(CTRL_ATTR_FAMILY_NAME, b"netdev\0"));
-    let family = get(NETLINK_GENERIC, GENL_ID_CTRL, question).ok()?;
-    let family = attributes(family.first()?.get(HEADER..)?);
-    let family = u16::from_ne_bytes(bytes(family.get(&CTRL_ATTR_FAMILY_ID)?)?);
-
-    let devices = dump(NETLINK_GENERIC, family, vec![NETDEV_CMD_DEV_GET, 1, 0, 0]).ok()?;
+    let devices = generic_dump(generic_family("netdev")?, NETDEV_CMD_DEV_GET, vec![]).ok()?;
     let of_device = |answer: &Vec<u8>| {
-        let device = attributes(answer.get(HEADER..)?);
+        let device = attributes(answer);
         let index = u32::from_ne_bytes(bytes(device.get(&NETDEV_A_DEV_IFINDEX)?)?);
         Some((index, u64::from_ne_bytes(bytes(device.get(&NETDEV_A_DEV_XDP_FEATURES)?)?)))
     };

@@ -1,11 +1,11 @@
-//! Netlink, as far as questions about interfaces need it: dumps, and attributes.
+//! Netlink, as far as questions about interfaces and IPVS need it: dumps, and attributes.
 
 use anyhow::{Context as _, Result};
 use netlink_packet_core::{
     DecodeError, NLA_ALIGNTO, NLA_HEADER_SIZE, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable,
     NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable, NlaBuffer,
 };
-use netlink_sys::{Socket, SocketAddr};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 use std::collections::HashMap;
 
 /// A message whose body is left as bytes: the kernel's headers differ by family.
@@ -42,9 +42,36 @@ pub fn dump(protocol: isize, kind: u16, body: Vec<u8>) -> Result<Vec<Vec<u8>>> {
     ask(protocol, kind, NLM_F_REQUEST | NLM_F_DUMP, body)
 }
 
-/// Asks for one thing; the body of the answer.
-pub fn get(protocol: isize, kind: u16, body: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-    ask(protocol, kind, NLM_F_REQUEST, body)
+/// Length of a `genlmsghdr`: command, version, two reserved bytes.
+const GENERIC_HEADER: usize = 4;
+
+/// The number of a family of generic netlink; `None` where this kernel has none of that name.
+pub fn generic_family(name: &str) -> Option<u16> {
+    const GENL_ID_CTRL: u16 = 0x10;
+    const CTRL_CMD_GETFAMILY: u8 = 3;
+    const CTRL_ATTR_FAMILY_ID: u16 = 1;
+    const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+
+    let question = attribute(CTRL_ATTR_FAMILY_NAME, format!("{name}\0").as_bytes());
+    let answers = generic_get(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, question).ok()?;
+    Some(u16::from_ne_bytes(bytes(attributes(answers.first()?).get(&CTRL_ATTR_FAMILY_ID)?)?))
+}
+
+/// Asks a family for everything of a kind; the attributes of the answers.
+pub fn generic_dump(family: u16, command: u8, attributes: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    generic(NLM_F_REQUEST | NLM_F_DUMP, family, command, attributes)
+}
+
+/// Asks a family for one thing; the attributes of the answer.
+pub fn generic_get(family: u16, command: u8, attributes: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    generic(NLM_F_REQUEST, family, command, attributes)
+}
+
+fn generic(flags: u16, family: u16, command: u8, attributes: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    let mut body = vec![command, 1, 0, 0];
+    body.extend(attributes);
+    let answers = ask(NETLINK_GENERIC, family, flags, body)?;
+    Ok(answers.iter().map(|answer| answer.get(GENERIC_HEADER..).unwrap_or_default().to_vec()).collect())
 }
 
 fn ask(protocol: isize, kind: u16, flags: u16, body: Vec<u8>) -> Result<Vec<Vec<u8>>> {

@@ -8,7 +8,7 @@ use aya::{
     programs::{ProgramError, ProgramInfo, TestRun as _, TestRunOptions, Xdp},
 };
 use aya_obj::programs::XdpAttachType;
-use lb_common::{address::Address, bucket::buckets, settings::Settings};
+use lb_common::{address::Address, adoption::Adoption, bucket::buckets, settings::Settings};
 use std::{
     ffi::OsString,
     fs, io,
@@ -62,6 +62,16 @@ pub struct Instance {
 impl Instance {
     /// Loads `balance` on the maps pinned in a directory; pins there the maps that are missing.
     pub fn load(pins: &Path, variant: Variant) -> Result<Self> {
+        let mut instance = Self::prepare(pins, variant)?;
+        for name in ["balance", "long_way"] {
+            instance.program(name)?.load().map_err(|error| explain(error.into()))?;
+        }
+        instance.join()?;
+        Ok(instance)
+    }
+
+    /// The object on the maps pinned in a directory, with no program loaded yet.
+    fn prepare(pins: &Path, variant: Variant) -> Result<Self> {
         let index = buckets(variant.connections);
         let maps = pinned_maps(pins)?;
         let filter = variant.trace.unwrap_or_default();
@@ -92,12 +102,7 @@ impl Instance {
                 map.pin(pins.join(name)).with_context(|| format!("cannot pin the map {name}"))?;
             }
         }
-        let mut instance = Self { variant, ebpf };
-        for name in ["balance", "long_way"] {
-            instance.program(name)?.load().map_err(|error| explain(error.into()))?;
-        }
-        instance.join()?;
-        Ok(instance)
+        Ok(Self { variant, ebpf })
     }
 
     /// Lets `balance` end in `long_way`.
@@ -139,6 +144,25 @@ impl Instance {
             replace_pin(program, pins, name)?;
         }
         run(self.program("arm")?).context("cannot start the timer of the connection table")
+    }
+}
+
+/// The program that takes connections over; it is in no link.
+pub struct Adopter(Instance);
+
+impl Adopter {
+    /// Loads it on the maps pinned in a directory.
+    pub fn load(pins: &Path, connections: u32) -> Result<Self> {
+        let variant = Variant { mode: Mode::Generic, partial: false, connections, trace: None };
+        let mut instance = Instance::prepare(pins, variant)?;
+        instance.program("adopt")?.load().map_err(|error| explain(error.into()))?;
+        Ok(Self(instance))
+    }
+
+    /// Takes a connection over; whether there was room for it.
+    pub fn adopt(&mut self, adoption: &Adoption) -> Result<bool> {
+        let options = TestRunOptions { data_in: Some(bytemuck::bytes_of(adoption)), ..TestRunOptions::new() };
+        Ok(self.0.program("adopt")?.test_run(options)?.return_value == XDP_PASS)
     }
 }
 

@@ -92,6 +92,43 @@ impl Change {
         self.publish(Draft { record: schedule.applied_to(new), members: vec![], same_list: false })
     }
 
+    /// Adds a service together with its backends, newest first: no packet sees it without them.
+    pub fn add_service_with(
+        &mut self,
+        key: ServiceKey,
+        schedule: Schedule,
+        backends: impl ExactSizeIterator<Item = (Address, u16, MemberSettings)>,
+    ) -> Result<()> {
+        if self.published.len() >= SERVICES as usize {
+            bail!("{SERVICES} services is the most there can be; delete one first");
+        }
+        if backends.len() > BACKENDS_PER_SERVICE as usize {
+            bail!("a service has at most {BACKENDS_PER_SERVICE} backends, this one has {}", backends.len());
+        }
+        let id = self.take_id(&key)?;
+        let mut members = Vec::new();
+        for (address, port, asked) in backends {
+            let slot =
+                self.store.take_backend(Identity { service: id, protocol: key.protocol, address, port })?;
+            let new = Member { backend: slot, weight: 1, method: method::NAT, ..Member::default() };
+            let new = asked.applied_to(new);
+            self.store.set_tunnel(slot, new.tunnel);
+            self.store.clear_overload(slot);
+            members.push(new);
+        }
+        let scheduler = schedule.scheduler.unwrap_or(Scheduler::Wlc);
+        let start = plan::start(scheduler, None, &members);
+        let new = Service {
+            key,
+            id,
+            start,
+            scheduler: Scheduler::Wlc as u8,
+            mask: Address::ALL,
+            ..Service::default()
+        };
+        self.publish(Draft { record: schedule.applied_to(new), members, same_list: false })
+    }
+
     /// Changes what is named of a service.
     pub fn edit_service(&mut self, key: &ServiceKey, schedule: Schedule) -> Result<()> {
         let old = self.known(key)?;

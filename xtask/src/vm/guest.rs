@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Instant};
 use anyhow::Result;
 
 use super::{
-    compare, load,
+    compare, import, load,
     report::{Item, Step},
     tunnels,
 };
@@ -26,6 +26,7 @@ pub fn run(args: &Args) -> Result<()> {
     let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only));
     step("load", wanted, || load::run(&lb_ctl))?;
     step("the classic job", wanted, || run::demonstration(lb_ctl.clone()))?;
+    step("a move from IPVS", wanted, || import::run(&lb_ctl))?;
     step("beside IPVS", wanted, || compare::run(&lb_ctl))?;
     step("tunnels", wanted, || tunnels::run(&lb_ctl))
 }

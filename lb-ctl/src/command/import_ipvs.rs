@@ -1,0 +1,143 @@
+//! `lb-ctl import-ipvs`: moves a director from the kernel's IPVS to this balancer.
+
+use crate::{
+    ipvs::{self, Entry, Table},
+    program::object::Adopter,
+    report::{self, Names},
+    spec::ServiceName,
+    store::{Change, Locked, Store, Timeouts},
+};
+use anyhow::{Result, bail};
+use lb_common::{address::Address, adoption::Adoption, service::ServiceKey, time::ticks};
+use std::{
+    collections::HashMap,
+    io::{self, Write as _},
+};
+
+/// Build the services, backends and timeouts that the kernel's IPVS has now.
+///
+/// Nothing is taken from IPVS. From then on new connections are balanced here; those that IPVS holds go on there
+/// until they end, or, with --connections, here. `ipvsadm -C` then ends IPVS.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  lb-ctl load eth0 eth1
+  lb-ctl import-ipvs --connections && ipvsadm -C")]
+pub struct Args {
+    /// Take over the live connections too, with their states and the time they have left
+    #[arg(long)]
+    connections: bool,
+    /// Only say what would be built
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Args {
+    /// Runs the command.
+    pub fn run(self) -> Result<()> {
+        let table = Table::read()?;
+        if self.dry_run {
+            return self.describe(&table);
+        }
+        // Loaded first: a datagram of a flow between the services' publication and its adoption is scheduled anew.
+        let adopter = if self.connections { Some(self.adopter()?) } else { None };
+        let mut change = Change::begin()?;
+        if let Some(service) = table.services.iter().find(|service| change.version(&service.key).is_some()) {
+            let name = ServiceName::from(service.key);
+            bail!(
+                "service {name} exists here already: lb-ctl service del {}, or lb-ctl clear",
+                name.options()
+            );
+        }
+        for service in &table.services {
+            let backends = service.backends.iter();
+            let backends = backends.map(|backend| (backend.address, backend.port, backend.settings));
+            change.add_service_with(service.key, service.schedule, backends)?;
+        }
+        drop(change);
+        let mut store = Store::lock()?;
+        store.set_timeouts(table.timeouts);
+        let backends: usize = table.services.iter().map(|service| service.backends.len()).sum();
+        println!("imported {} services with {backends} backends", table.services.len());
+        match adopter {
+            Some(adopter) => adopt(adopter, &store),
+            None => Ok(()),
+        }
+    }
+
+    fn adopter(&self) -> Result<Adopter> {
+        let store = Store::lock()?;
+        Adopter::load(store.pins(), store.settings.get(0).connections)
+    }
+
+    fn describe(&self, table: &Table) -> Result<()> {
+        let mut out = io::stdout().lock();
+        report::table::write(&mut out, &table.snapshot(), &mut Names::new(true))?;
+        let Timeouts { tcp, tcpfin, udp } = table.timeouts;
+        writeln!(out, "Timeout (tcp tcpfin udp): {tcp} {tcpfin} {udp}")?;
+        if self.connections {
+            writeln!(out, "{} connections", ipvs::entries()?.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a backend of a service stands in the map of member lists, by its address and port.
+type Places = HashMap<(Address, u16), u32>;
+
+/// Takes over every connection whose service and backend are here.
+fn adopt(mut adopter: Adopter, store: &Locked) -> Result<()> {
+    // A firewall mark is not told of a connection: any service of a mark that has the backend will do.
+    let mut services: HashMap<ServiceKey, Places> = HashMap::new();
+    for version in store.versions()? {
+        let key = version.record.key;
+        let places = services.entry(if key.mark == 0 { key } else { ServiceKey::default() }).or_default();
+        for (place, member) in (version.record.first..).zip(&version.members) {
+            let backend = store.backends.get(member.backend);
+            places.insert((backend.address, u16::from_be(backend.port)), place);
+        }
+    }
+    let (mut adopted, mut left, mut refused) = (0, 0, 0);
+    let entries = ipvs::entries()?;
+    for entry in &entries {
+        let Some(member) = place(&services, entry) else {
+            left += 1;
+            continue;
+        };
+        let adoption = Adoption {
+            client: entry.client.0,
+            service: entry.service.0,
+            client_port: entry.client.1.to_be(),
+            service_port: entry.service.1.to_be(),
+            protocol: entry.protocol,
+            state: entry.state,
+            reserved: 0,
+            member,
+            ticks: ticks(entry.seconds),
+        };
+        if adopter.adopt(&adoption)? { adopted += 1 } else { refused += 1 }
+    }
+    println!("took over {adopted} of {} connections", entries.len());
+    if left > 0 {
+        println!("left {left} to IPVS: persistence templates, or no such service and backend here");
+    }
+    if refused > 0 {
+        bail!("the connection table is full: {refused} connections stay with IPVS; load --max-connections N");
+    }
+    Ok(())
+}
+
+/// The place of an entry's backend.
+fn place(services: &HashMap<ServiceKey, Places>, entry: &Entry) -> Option<u32> {
+    if entry.client.1 == 0 || entry.protocol == 0 {
+        return None;
+    }
+    let key = |port: u16| ServiceKey {
+        address: entry.service.0,
+        port,
+        protocol: entry.protocol,
+        ..ServiceKey::default()
+    };
+    [key(entry.service.1.to_be()), key(0), ServiceKey::default()]
+        .iter()
+        .find_map(|key| services.get(key)?.get(&entry.backend).copied())
+}

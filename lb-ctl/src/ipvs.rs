@@ -1,0 +1,7 @@
+//! The kernel's own IPVS, as it stands now: what `import-ipvs` takes over.
+
+mod connections;
+mod services;
+
+pub use connections::{Entry, entries};
+pub use services::Table;

@@ -1,0 +1,295 @@
+//! Services, backends and timeouts, by generic netlink (`net/netfilter/ipvs/ip_vs_ctl.c`,
+//! `include/uapi/linux/ip_vs.h`).
+
+use crate::{
+    program::netlink::{self, attribute, attributes, bytes, text},
+    snapshot::{self, Snapshot},
+    spec::{Endpoint, ServiceName},
+    store::{MemberSettings, Schedule, Timeouts},
+};
+use anyhow::{Context as _, Result, bail};
+use lb_common::{
+    address::Address,
+    backend::{Member, method},
+    limits::WEIGHT,
+    scheduler::Scheduler,
+    service::{ServiceKey, engine},
+    traffic::Traffic,
+    tunnel::Tunnel,
+};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+/// `IPVS_CMD_*`.
+mod command {
+    pub const GET_SERVICE: u8 = 4;
+    pub const GET_DEST: u8 = 8;
+    pub const GET_CONFIG: u8 = 13;
+}
+
+/// `IPVS_CMD_ATTR_*`.
+mod top {
+    pub const SERVICE: u16 = 1;
+    pub const DEST: u16 = 2;
+    pub const TIMEOUT_TCP: u16 = 4;
+    pub const TIMEOUT_TCP_FIN: u16 = 5;
+    pub const TIMEOUT_UDP: u16 = 6;
+}
+
+/// `IPVS_SVC_ATTR_*`.
+mod service {
+    pub const FAMILY: u16 = 1;
+    pub const PROTOCOL: u16 = 2;
+    pub const ADDRESS: u16 = 3;
+    pub const PORT: u16 = 4;
+    pub const MARK: u16 = 5;
+    pub const SCHEDULER: u16 = 6;
+    pub const FLAGS: u16 = 7;
+    pub const TIMEOUT: u16 = 8;
+    pub const NETMASK: u16 = 9;
+    pub const ENGINE: u16 = 11;
+}
+
+/// `IPVS_DEST_ATTR_*`.
+mod dest {
+    pub const ADDRESS: u16 = 1;
+    pub const PORT: u16 = 2;
+    pub const METHOD: u16 = 3;
+    pub const WEIGHT: u16 = 4;
+    pub const UPPER: u16 = 5;
+    pub const LOWER: u16 = 6;
+    pub const FAMILY: u16 = 11;
+    pub const TUNNEL_KIND: u16 = 13;
+    pub const TUNNEL_PORT: u16 = 14;
+    pub const TUNNEL_FLAGS: u16 = 15;
+}
+
+/// `IP_VS_SVC_F_*`; the three scheduler flags follow one another.
+mod flags {
+    pub const PERSISTENT: u32 = 1;
+    pub const ONE_PACKET: u32 = 4;
+    pub const SCHEDULER_SHIFT: u32 = 3;
+    pub const SCHEDULER_MASK: u32 = 7;
+}
+
+/// `NLA_F_NESTED`.
+const NESTED: u16 = 1 << 15;
+
+/// All that IPVS is configured to do.
+pub struct Table {
+    /// In the kernel's order.
+    pub services: Vec<Service>,
+    /// The three timeouts of `--set`.
+    pub timeouts: Timeouts,
+}
+
+/// A service.
+pub struct Service {
+    /// What selects it.
+    pub key: ServiceKey,
+    /// How it is scheduled; nothing is left out.
+    pub schedule: Schedule,
+    /// Newest first.
+    pub backends: Vec<Backend>,
+}
+
+/// A backend.
+pub struct Backend {
+    /// Its address.
+    pub address: Address,
+    /// Its port, network order.
+    pub port: u16,
+    /// Everything else; nothing is left out.
+    pub settings: MemberSettings,
+}
+
+type Attributes<'a> = HashMap<u16, &'a [u8]>;
+
+impl Table {
+    /// Reads it from the kernel, in this network namespace.
+    pub fn read() -> Result<Self> {
+        let Some(family) = netlink::generic_family("IPVS") else {
+            bail!("this kernel runs no IPVS, so there is nothing to import (modprobe ip_vs, if it should)");
+        };
+        let mut services = Vec::new();
+        for answer in netlink::generic_dump(family, command::GET_SERVICE, vec![])? {
+            let answer = attributes(&answer);
+            let about = attributes(answer.get(&top::SERVICE).context("IPVS told of a service without one")?);
+            let (key, schedule) = read_service(&about)?;
+            let question = attribute(top::SERVICE | NESTED, &selector(&about));
+            let mut backends = Vec::new();
+            for answer in netlink::generic_dump(family, command::GET_DEST, question)? {
+                let answer = attributes(&answer);
+                let about = answer.get(&top::DEST).context("IPVS told of a backend without one")?;
+                backends.push(
+                    read_backend(&attributes(about))
+                        .with_context(|| format!("a backend of {}", ServiceName::from(key)))?,
+                );
+            }
+            services.push(Service { key, schedule, backends });
+        }
+        Ok(Self { services, timeouts: read_timeouts(family)? })
+    }
+}
+
+impl Table {
+    /// The same for a listing.
+    pub fn snapshot(&self) -> Snapshot {
+        let services = self.services.iter().map(|service| snapshot::Service {
+            name: service.key.into(),
+            scheduler: service.schedule.scheduler.unwrap_or(Scheduler::Wlc),
+            scheduler_flags: service.schedule.flags.unwrap_or_default(),
+            persistence: service.schedule.persistence.unwrap_or_default(),
+            mask: service.schedule.mask.unwrap_or(Address::ALL),
+            engine: service.schedule.engine.unwrap_or_default(),
+            one_packet: service.schedule.one_packet.unwrap_or_default(),
+            born: 0,
+            stats: Traffic::default(),
+            rates: Traffic::default(),
+            backends: service.backends.iter().map(Backend::snapshot).collect(),
+        });
+        Snapshot { services: services.collect() }
+    }
+}
+
+impl Backend {
+    fn snapshot(&self) -> snapshot::Backend {
+        let member = self.settings.applied_to(Member::default());
+        snapshot::Backend {
+            endpoint: Endpoint { address: self.address.into(), port: u16::from_be(self.port) },
+            method: member.method,
+            tunnel: member.tunnel,
+            weight: member.weight,
+            upper: member.upper,
+            lower: member.lower,
+            active: 0,
+            inactive: 0,
+            persistent: 0,
+            stats: Traffic::default(),
+            rates: Traffic::default(),
+        }
+    }
+}
+
+/// The attributes that select a service in a question, as they came.
+fn selector(about: &Attributes) -> Vec<u8> {
+    let kinds = if about.contains_key(&service::MARK) {
+        &[service::FAMILY, service::MARK][..]
+    } else {
+        &[service::FAMILY, service::PROTOCOL, service::ADDRESS, service::PORT]
+    };
+    kinds.iter().flat_map(|kind| about.get(kind).map(|value| attribute(*kind, value))).flatten().collect()
+}
+
+fn number(about: &Attributes, kind: u16) -> Option<u32> {
+    about.get(&kind).and_then(|value| bytes(value)).map(u32::from_ne_bytes)
+}
+
+/// A 16-bit number; ports are in network order.
+fn short(about: &Attributes, kind: u16) -> Option<u16> {
+    about.get(&kind).and_then(|value| bytes(value)).map(u16::from_ne_bytes)
+}
+
+fn address(value: &[u8], family: u16) -> Option<Address> {
+    let address: IpAddr = match i32::from(family) {
+        libc::AF_INET => Ipv4Addr::from(bytes::<4>(value)?).into(),
+        libc::AF_INET6 => Ipv6Addr::from(bytes::<16>(value)?).into(),
+        _ => return None,
+    };
+    Some(address.into())
+}
+
+fn read_service(about: &Attributes) -> Result<(ServiceKey, Schedule)> {
+    let family = short(about, service::FAMILY).context("IPVS told of a service without a family")?;
+    let ipv6 = i32::from(family) == libc::AF_INET6;
+    let key = match number(about, service::MARK).filter(|mark| *mark != 0) {
+        Some(mark) => ServiceKey { mark, protocol: if ipv6 { 6 } else { 4 }, ..ServiceKey::default() },
+        None => ServiceKey {
+            address: about
+                .get(&service::ADDRESS)
+                .and_then(|value| address(value, family))
+                .context("IPVS told of a service without an address")?,
+            port: short(about, service::PORT).unwrap_or_default(),
+            protocol: short(about, service::PROTOCOL).unwrap_or_default() as u8,
+            ..ServiceKey::default()
+        },
+    };
+    let name = about.get(&service::SCHEDULER).map(|name| text(name)).unwrap_or_default();
+    let Some(scheduler) = Scheduler::from_name(&name) else {
+        bail!("service {}: there is no scheduler '{name}' here", ServiceName::from(key));
+    };
+    let engine = match about.get(&service::ENGINE).map(|name| text(name)).unwrap_or_default().as_str() {
+        "" => engine::NONE,
+        "sip" => engine::SIP,
+        other => {
+            bail!("service {}: there is no persistence engine '{other}' here", ServiceName::from(key))
+        }
+    };
+    let set = number(about, service::FLAGS).unwrap_or_default();
+    let timeout = number(about, service::TIMEOUT).unwrap_or_default();
+    let persistence = if set & flags::PERSISTENT != 0 { timeout } else { 0 };
+    let schedule = Schedule {
+        scheduler: Some(scheduler),
+        flags: Some((set >> flags::SCHEDULER_SHIFT & flags::SCHEDULER_MASK) as u8),
+        persistence: Some(persistence),
+        mask: Some(mask(about, ipv6)),
+        engine: Some(engine),
+        one_packet: Some(set & flags::ONE_PACKET != 0),
+    };
+    Ok((key, schedule))
+}
+
+/// Bits in network order for IPv4, a prefix length in host order for IPv6.
+fn mask(about: &Attributes, ipv6: bool) -> Address {
+    let Some(value) = about.get(&service::NETMASK).and_then(|value| bytes::<4>(value)) else {
+        return Address::ALL;
+    };
+    let mut octets = Address::ALL.octets();
+    if ipv6 {
+        let length = u32::from_ne_bytes(value).min(128);
+        octets = u128::MAX.checked_shl(128 - length).unwrap_or(0).to_be_bytes();
+    } else {
+        octets[12..].copy_from_slice(&value);
+    }
+    octets.into()
+}
+
+fn read_backend(about: &Attributes) -> Result<Backend> {
+    // Kernels before 3.18 had no family of its own here.
+    let value = about.get(&dest::ADDRESS).context("IPVS told of a backend without an address")?;
+    let family = short(about, dest::FAMILY).unwrap_or(libc::AF_INET as u16);
+    let method = number(about, dest::METHOD).unwrap_or_default();
+    if method > method::ROUTE {
+        bail!("forwarding method {method} is not one of IPVS's four");
+    }
+    let weight = number(about, dest::WEIGHT).unwrap_or_default();
+    if weight > WEIGHT {
+        bail!("weight {weight} is more than {WEIGHT}, the most there is here: ipvsadm -e with a smaller one");
+    }
+    let tunnel = Tunnel {
+        kind: about.get(&dest::TUNNEL_KIND).and_then(|value| value.first()).copied().unwrap_or_default(),
+        flags: short(about, dest::TUNNEL_FLAGS).unwrap_or_default() as u8,
+        port: short(about, dest::TUNNEL_PORT).unwrap_or_default(),
+    };
+    Ok(Backend {
+        address: address(value, family).context("an address of no known family")?,
+        port: short(about, dest::PORT).unwrap_or_default(),
+        settings: MemberSettings {
+            weight: Some(weight),
+            upper: number(about, dest::UPPER),
+            lower: number(about, dest::LOWER),
+            method: Some(method),
+            tunnel: Some(tunnel),
+        },
+    })
+}
+
+fn read_timeouts(family: u16) -> Result<Timeouts> {
+    let answers = netlink::generic_get(family, command::GET_CONFIG, vec![])?;
+    let answer = answers.first().context("IPVS did not tell its timeouts")?;
+    let about = attributes(answer);
+    let of = |kind| number(&about, kind).unwrap_or_default();
+    Ok(Timeouts { tcp: of(top::TIMEOUT_TCP), tcpfin: of(top::TIMEOUT_TCP_FIN), udp: of(top::TIMEOUT_UDP) })
+}
