@@ -3,7 +3,7 @@
 use crate::{
     ipvs::{self, Entry, Table},
     program::object::Adopter,
-    report::{self, Names},
+    report::{Names, View},
     spec::ServiceName,
     store::{Change, Locked, Store, Timeouts},
 };
@@ -71,7 +71,7 @@ impl Args {
 
     fn describe(&self, table: &Table) -> Result<()> {
         let mut out = io::stdout().lock();
-        report::table::write(&mut out, &table.snapshot(), &mut Names::new(true))?;
+        View::Table.write(&mut out, &table.snapshot(), &mut Names::new(true), false)?;
         let Timeouts { tcp, tcpfin, udp } = table.timeouts;
         writeln!(out, "Timeout (tcp tcpfin udp): {tcp} {tcpfin} {udp}")?;
         if self.connections {
