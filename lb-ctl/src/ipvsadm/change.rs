@@ -103,7 +103,6 @@ fn add_server(change: &mut Change, name: ServiceName, server: &Server) -> Result
     if !is_unicast(server.address) {
         return Err(Failure::refused(refusal::INVALID));
     }
-    unsupported::check_method(server.method)?;
     Ok(change.add_backend(&key, server.address.into(), server.port.to_be(), settings)?)
 }
 
@@ -111,7 +110,6 @@ fn edit_server(change: &mut Change, name: ServiceName, server: &Server) -> Resul
     let key = known(change, name, refusal::SERVICE_UNDEFINED)?;
     let settings = server.settings()?;
     let position = position(change, &key, server)?;
-    unsupported::check_method(server.method)?;
     Ok(change.edit_backend(&key, position, settings)?)
 }
 

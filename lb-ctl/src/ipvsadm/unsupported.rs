@@ -6,7 +6,7 @@ use crate::{
     spec::{Protocol, ServiceName},
     store::Schedule,
 };
-use lb_common::{backend::method, service::engine};
+use lb_common::service::engine;
 
 /// Whether a service needs what there is not, and what to say then.
 type Row = (fn(ServiceName, &Schedule) -> bool, &'static str);
@@ -19,19 +19,9 @@ const SERVICES: [Row; 5] = [
     (|_, schedule| schedule.one_packet == Some(true), "-o (one-packet scheduling)"),
 ];
 
-const METHODS: [(u32, &str); 1] = [(method::TUNNEL, "-i (tunnels)")];
-
 /// Refuses a service that packets would not get.
 pub fn check_service(name: ServiceName, schedule: &Schedule) -> Result<(), Failure> {
     match SERVICES.iter().find(|(needs, _)| needs(name, schedule)) {
-        Some((_, what)) => refuse(what),
-        None => Ok(()),
-    }
-}
-
-/// Refuses a server that packets would not get to.
-pub fn check_method(method: u32) -> Result<(), Failure> {
-    match METHODS.iter().find(|(unsupported, _)| *unsupported == method) {
         Some((_, what)) => refuse(what),
         None => Ok(()),
     }
