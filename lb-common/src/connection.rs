@@ -174,8 +174,9 @@ pub struct NextHop {
     pub mtu: u16,
     /// [`exit`]: how a packet leaves.
     pub exit: u8,
-    /// Always 0.
-    pub reserved: u8,
+    /// Low bits of the [`crate::neighbour::Vouch::generation`] at `checked`, or
+    /// [`crate::neighbour::vouch::NONE`].
+    pub generation: u8,
 }
 
 const _: () = assert!(size_of::<NextHop>() == 24);

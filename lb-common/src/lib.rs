@@ -14,6 +14,7 @@ pub mod connection;
 pub mod device;
 pub mod fragment;
 pub mod limits;
+pub mod neighbour;
 pub mod reason;
 pub mod scheduler;
 pub mod service;

@@ -14,6 +14,7 @@ use lb_common::{
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
     limits::SERVICE_SLOTS,
+    neighbour::{Neighbour, VOUCHES, Vouch},
     scheduler::{NO_BACKEND, Turn},
     service::{Service, ServiceKey},
     settings::Settings,
@@ -150,6 +151,8 @@ pub struct HostTables {
     pub routes: HashMap<Address, Route>,
     /// Slots given back.
     pub free: RefCell<Vec<u32>>,
+    /// What connections heard of neighbours.
+    pub vouched: Elements<Vouch>,
     /// Whether the next look at a neighbour says that a probe is due.
     pub probe: Cell<bool>,
     /// ICMP answers that may still be sent.
@@ -178,6 +181,7 @@ impl HostTables {
             arrivals: Elements::new(ARRIVALS),
             routes: HashMap::new(),
             free: RefCell::default(),
+            vouched: Elements::new(VOUCHES),
             probe: Cell::new(false),
             answers: Cell::new(u32::MAX),
         }
@@ -276,7 +280,11 @@ impl Tables for HostTables {
         self.arrivals.at(interface % ARRIVALS)
     }
 
-    fn is_probe_due(&self, _interface: u32, _neighbour: [u8; 6]) -> bool {
+    fn vouch(&self, place: u32) -> Option<&mut Vouch> {
+        self.vouched.at(place)
+    }
+
+    fn is_probe_due(&self, _neighbour: Neighbour) -> bool {
         self.probe.replace(false)
     }
 

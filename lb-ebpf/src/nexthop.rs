@@ -1,7 +1,12 @@
 //! Where a packet leaves: the kernel's route, remembered in the connection.
 //!
-//! Asking the kernel costs more than everything else that a packet needs, so its answer is kept and
+//! Asking the kernel costs more than everything else that a packet needs, so its answer is kept, and
 //! asked for again when it is [`FRESH`] no longer. A changed route or neighbour heals by that.
+//!
+//! With many connections that would still be a question for every few packets. So they vouch for each
+//! other: an answer stays good while another connection got the same one a short time ago. As soon as
+//! one hears something else, all that send by the same neighbour ask for themselves; and each does
+//! after [`LASTING`], because the change may concern it alone.
 
 use crate::{
     Frame, Reason, Route, Steps, Tables,
@@ -18,10 +23,13 @@ use lb_common::{
     bucket::Direction,
     connection::{Connection, NextHop, exit},
     device,
+    neighbour::{Neighbour, Vouch, vouch},
 };
 
 /// Ticks for which an answer counts: half a second.
 pub const FRESH: u32 = 30;
+/// Ticks for which it counts at most, whatever others hear: five seconds.
+pub const LASTING: u32 = 298;
 
 /// Whether XDP can send a packet by the next hop of its connection; if not, why the kernel has to
 /// forward it.
@@ -43,16 +51,70 @@ pub fn resolve<F: Frame, T: Steps>(
         (_, Direction::Reply) => return Err(Reason::DirectReply),
     }
     let hop = hop(connection, tracked.direction);
-    if !is_fresh(hop, now) {
+    if !counts(frame, tables, hop, now) {
         return tables.refresh(frame, packet, tracked, now);
     }
     if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) }
 }
 
-/// Whether a next hop is known, and since when it still counts.
+/// Whether a next hop is known, and still counts for a packet.
 #[inline(always)]
-pub fn is_fresh(hop: &NextHop, now: u32) -> bool {
-    hop.interface != 0 && now.wrapping_sub(hop.checked) < FRESH
+pub fn counts<F: Frame, T: Tables>(frame: &F, tables: &T, hop: &NextHop, now: u32) -> bool {
+    let age = now.wrapping_sub(hop.checked);
+    hop.interface != 0
+        && (age < FRESH || age < LASTING && is_vouched(tables, hop, now))
+        // The connection's packets may have begun to come in by another interface.
+        && (hop.exit != exit::TRANSMIT || hop.interface == frame.interface())
+}
+
+/// Whether another connection got the same answer a short time ago, and none has got a different one.
+#[inline(always)]
+fn is_vouched<T: Tables>(tables: &T, hop: &NextHop, now: u32) -> bool {
+    tables.vouch(neighbour(hop).place()).is_some_and(|vouch| {
+        now.wrapping_sub(vouch.checked) < FRESH
+            && vouch.generation as u8 == hop.generation
+            && hop.generation != vouch::NONE
+    })
+}
+
+/// Tells the other connections what one that sent by `before` has heard just now. The generation that
+/// counts for it.
+#[inline(always)]
+fn vouch<T: Tables>(tables: &T, before: &NextHop, after: &NextHop, now: u32) -> u8 {
+    if before.interface != 0
+        && !is_same(before, after)
+        && let Some(vouch) = tables.vouch(neighbour(before).place())
+        // Not when another has said so already.
+        && vouch.generation as u8 == before.generation
+    {
+        vouch.generation = vouch.next();
+    }
+    if after.interface == 0 {
+        return vouch::NONE;
+    }
+    let neighbour = neighbour(after);
+    let Some(vouch) = tables.vouch(neighbour.place()) else { return vouch::NONE };
+    if vouch.neighbour != neighbour {
+        if now.wrapping_sub(vouch.checked) < FRESH {
+            return vouch::NONE;
+        }
+        // Its neighbour is hardly used any more. Whoever still sends by it asks for itself.
+        *vouch = Vouch { neighbour, checked: now, generation: vouch.next() };
+    }
+    vouch.checked = now;
+    vouch.generation as u8
+}
+
+/// Whether two answers are the same, whenever they were given.
+#[inline(always)]
+fn is_same(before: &NextHop, after: &NextHop) -> bool {
+    neighbour(before) == neighbour(after)
+        && (before.source, before.mtu, before.exit) == (after.source, after.mtu, after.exit)
+}
+
+#[inline(always)]
+fn neighbour(hop: &NextHop) -> Neighbour {
+    Neighbour { interface: hop.interface, mac: words(hop.destination), reserved: 0 }
 }
 
 /// The next hop of one direction.
@@ -85,7 +147,8 @@ pub fn refresh<F: Frame, T: Tables>(
     let method = connection.method();
     let index = connection.backend_index;
     let hop = hop(connection, tracked.direction);
-    match tables.route(frame.interface(), source, destination, packet.flow.protocol as u8) {
+    let before = *hop;
+    let known = match tables.route(frame.interface(), source, destination, packet.flow.protocol as u8) {
         Route::Hop { interface, destination, source, mtu, address } => {
             if method == method::TUNNEL {
                 set_source(tables, index, interface, address);
@@ -103,13 +166,7 @@ pub fn refresh<F: Frame, T: Tables>(
                 false => exit_of(frame, interface, flags),
             };
             hop.checked = now;
-            if hop.exit == exit::KERNEL {
-                Err(Reason::KernelDevice)
-            } else if may_be_lost(frame, packet, method) && tables.is_probe_due(interface, destination) {
-                Err(Reason::KernelProbe)
-            } else {
-                Ok(())
-            }
+            Ok(())
         }
         Route::NoNeighbour { interface, address } => {
             if method == method::TUNNEL {
@@ -129,6 +186,15 @@ pub fn refresh<F: Frame, T: Tables>(
             hop.interface = 0;
             Err(Reason::KernelRoute)
         }
+    };
+    hop.generation = vouch(tables, &before, hop, now);
+    known?;
+    if hop.exit == exit::KERNEL {
+        Err(Reason::KernelDevice)
+    } else if may_be_lost(frame, packet, method) && tables.is_probe_due(neighbour(hop)) {
+        Err(Reason::KernelProbe)
+    } else {
+        Ok(())
     }
 }
 
@@ -184,4 +250,89 @@ pub fn address_frame<F: Frame>(frame: &mut F, hop: &NextHop) -> Result<(), Reaso
 #[inline(always)]
 fn words(mac: [u8; 6]) -> [u16; 3] {
     bytemuck::cast(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{HostFrame, HostTables};
+    use std::vec;
+
+    /// An answer that a connection got at a tick, and told the others.
+    fn heard(tables: &HostTables, before: &NextHop, host: u8, now: u32) -> NextHop {
+        let destination = [2, 0, 0, 0, 0, host];
+        let mut after =
+            NextHop { interface: 7, destination, checked: now, exit: exit::REDIRECT, ..NextHop::default() };
+        after.generation = vouch(tables, before, &after, now);
+        after
+    }
+
+    fn is_good(tables: &HostTables, hop: &NextHop, now: u32) -> bool {
+        counts(&HostFrame::new(vec![]), tables, hop, now)
+    }
+
+    #[test]
+    fn an_answer_lasts_while_others_get_the_same() {
+        let tables = HostTables::new(16, 16);
+        let (none, start) = (NextHop::default(), 1000);
+        let (first, mut second) = (heard(&tables, &none, 1, start), heard(&tables, &none, 1, start));
+        assert!(is_good(&tables, &first, start + FRESH - 1));
+        assert!(!is_good(&tables, &first, start + FRESH), "nobody has asked since");
+        for now in (start..start + LASTING + FRESH).step_by(FRESH as usize - 1) {
+            second = heard(&tables, &second, 1, now);
+            assert_eq!(is_good(&tables, &first, now + 1), now + 1 < start + LASTING, "{now}");
+        }
+    }
+
+    #[test]
+    fn when_one_hears_of_another_neighbour_all_ask() {
+        let tables = HostTables::new(16, 16);
+        let (none, start) = (NextHop::default(), 1000);
+        let (first, second) = (heard(&tables, &none, 1, start), heard(&tables, &none, 1, start));
+        let later = start + FRESH;
+        heard(&tables, &second, 2, later);
+        assert!(!is_good(&tables, &first, later));
+        let third = heard(&tables, &none, 1, later);
+        assert!(!is_good(&tables, &first, later), "the third's answer is its own");
+        let first = heard(&tables, &first, 1, later);
+        heard(&tables, &third, 1, later + FRESH);
+        assert!(is_good(&tables, &first, later + FRESH), "asked, and heard the same");
+    }
+
+    #[test]
+    fn of_two_neighbours_in_one_place_the_busy_one_is_vouched_for() {
+        let tables = HostTables::new(16, 16);
+        let mac = |number: u32| [2, 0, 0, 0, (number >> 8) as u8, number as u8];
+        let hop = |number, now| {
+            let mut hop = NextHop {
+                interface: 7,
+                destination: mac(number),
+                checked: now,
+                exit: exit::REDIRECT,
+                ..NextHop::default()
+            };
+            hop.generation = vouch(&tables, &NextHop::default(), &hop, now);
+            hop
+        };
+        let place = |number| Neighbour { interface: 7, mac: words(mac(number)), reserved: 0 }.place();
+        let twin = (2..u32::from(u16::MAX)).find(|&number| place(number) == place(1)).unwrap();
+        let (first, second) = (hop(1, 1000), hop(twin, 1000));
+        hop(1, 1000 + FRESH - 1);
+        hop(twin, 1000 + FRESH - 1);
+        assert!(is_good(&tables, &first, 1000 + FRESH) && !is_good(&tables, &second, 1000 + FRESH));
+        let second = hop(twin, 1000 + 3 * FRESH);
+        hop(twin, 1000 + 4 * FRESH);
+        assert!(is_good(&tables, &second, 1000 + 4 * FRESH), "the place was free");
+        assert!(!is_good(&tables, &first, 1000 + 4 * FRESH));
+    }
+
+    #[test]
+    fn a_frame_is_not_sent_back_by_an_interface_it_did_not_come_by() {
+        let tables = HostTables::new(16, 16);
+        let hop = NextHop { interface: 7, checked: 1000, exit: exit::TRANSMIT, ..NextHop::default() };
+        let mut frame = HostFrame::new(vec![]);
+        assert!(!counts(&frame, &tables, &hop, 1000));
+        frame.interface = 7;
+        assert!(counts(&frame, &tables, &hop, 1000));
+    }
 }

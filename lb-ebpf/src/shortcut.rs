@@ -138,7 +138,10 @@ fn forward<F: Frame, T: Tables>(
         Direction::Forward => &connection.to_backend,
         Direction::Reply => &connection.to_client,
     };
-    if !nexthop::is_fresh(hop, now) || hop.exit == exit::KERNEL || packet.length() > hop.mtu as u32 {
+    if !nexthop::counts(frame, tables, hop, now)
+        || hop.exit == exit::KERNEL
+        || packet.length() > hop.mtu as u32
+    {
         return None;
     }
     // From here on the packet is this way's.

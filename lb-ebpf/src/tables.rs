@@ -18,6 +18,7 @@ use lb_common::{
     connection::Connection,
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
+    neighbour::{Neighbour, Vouch},
     scheduler::Turn,
     service::{Service, ServiceKey},
     settings::Settings,
@@ -79,7 +80,9 @@ pub trait Tables {
     fn arrival(&self, interface: u32) -> Option<&mut Arrival>;
     /// Whether it is time to let the kernel use a neighbour, so that it finds out whether the
     /// neighbour is still there: what XDP sends, the kernel does not see.
-    fn is_probe_due(&self, interface: u32, neighbour: [u8; 6]) -> bool;
+    fn is_probe_due(&self, neighbour: Neighbour) -> bool;
+    /// What connections heard of the neighbours that share a place.
+    fn vouch(&self, place: u32) -> Option<&mut Vouch>;
     /// Whether one more ICMP answer may be sent now.
     fn may_answer(&self) -> bool;
 

@@ -18,6 +18,7 @@ use lb_common::{
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
     limits,
+    neighbour::{Neighbour, VOUCHES, Vouch},
     reason::COUNTERS,
     scheduler::Turn,
     service::{Service, ServiceKey},
@@ -82,18 +83,11 @@ pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts, { limits::FRAGMENTS
 #[btf_map]
 pub static DEVICES: HashMap<u32, Device, { limits::DEVICES as usize }> = HashMap::new();
 
-/// A neighbour, as the egress interface and its MAC address.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Neighbour {
-    pub interface: u32,
-    pub mac: [u8; 6],
-    pub reserved: u16,
-}
-
 /// When the kernel was last made to use a neighbour.
 #[btf_map]
 pub static PROBES: LruHashMap<Neighbour, u32, 4096> = LruHashMap::new();
+#[btf_map]
+pub static VOUCHED: Array<Vouch, { VOUCHES as usize }> = Array::new();
 
 /// Addresses of the interfaces, as this CPU has found them out.
 #[btf_map]

@@ -1,9 +1,6 @@
 //! The maps, the clock and the kernel's routing.
 
-use super::{
-    globals,
-    maps::{self, Neighbour},
-};
+use super::{globals, maps};
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LOOKUP_SRC,
@@ -26,6 +23,7 @@ use lb_common::{
     connection::Connection,
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
+    neighbour::{Neighbour, Vouch},
     reason::{COUNTERS, Reason},
     scheduler::{NO_BACKEND, Turn},
     service::{Service, ServiceKey},
@@ -239,8 +237,12 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn is_probe_due(&self, interface: u32, mac: [u8; 6]) -> bool {
-        let neighbour = Neighbour { interface, mac, reserved: 0 };
+    fn vouch(&self, place: u32) -> Option<&mut Vouch> {
+        element!(maps::VOUCHED.get_ptr_mut(place))
+    }
+
+    #[inline(always)]
+    fn is_probe_due(&self, neighbour: Neighbour) -> bool {
         let now = self.now();
         let Some(last) = maps::PROBES.get_ptr_mut(neighbour) else {
             let _ = maps::PROBES.insert(neighbour, now, BPF_NOEXIST as u64);
