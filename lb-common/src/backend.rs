@@ -23,7 +23,10 @@ pub struct Backend {
     /// Bits 0..32 active connections, 32..64 inactive ones; changed by one atomic addition.
     pub connections: u64,
     /// [`flags`], kept by the packet path.
-    pub flags: u32,
+    pub flags: u16,
+    /// Number, from 1, of the [`crate::block::Block`] that its member belongs to; 0 is none. Written by
+    /// `lb-ctl`.
+    pub block: u16,
     /// Persistence templates that point here; changed by atomic addition.
     pub persistent: u32,
     /// Tick at which it was removed; meaningful while `state` is [`state::REMOVED`].
@@ -112,5 +115,5 @@ pub mod state {
 /// Flags of a backend.
 pub mod flags {
     /// `IP_VS_DEST_F_OVERLOAD`: set when the connections reach the upper threshold.
-    pub const OVERLOAD: u32 = 1;
+    pub const OVERLOAD: u16 = 1;
 }

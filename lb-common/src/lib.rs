@@ -8,6 +8,7 @@
 pub mod address;
 pub mod adoption;
 pub mod backend;
+pub mod block;
 pub mod bucket;
 pub mod cache;
 pub mod connection;

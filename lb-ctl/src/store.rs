@@ -2,6 +2,7 @@
 //! their names.
 
 mod backend;
+mod block;
 mod change;
 mod connection;
 mod counters;
@@ -31,6 +32,7 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use lb_common::{
     LAYOUT_VERSION,
     backend::{Backend, Member},
+    block::Block,
     connection::Connection,
     scheduler::Turn,
     service::{Service, ServiceKey},
@@ -54,6 +56,8 @@ pub struct Store {
     pub records: Mapped<Service>,
     /// Member lists, one after the other.
     pub members: Mapped<Member>,
+    /// Blocks of long member lists.
+    pub blocks: Mapped<Block>,
     /// Lookup tables, one after the other.
     pub lookup: Mapped<u32>,
     /// Backends, by index.
@@ -102,6 +106,7 @@ impl Store {
             services: HashMap::try_from(Map::HashMap(open(&pins.join("SERVICES"))?))?,
             records: Mapped::open(&pins.join("RECORDS"))?,
             members: Mapped::open(&pins.join("MEMBERS"))?,
+            blocks: Mapped::open(&pins.join("BLOCKS"))?,
             lookup: Mapped::open(&pins.join("LOOKUP"))?,
             backends: Mapped::open(&pins.join("BACKENDS"))?,
             connections: Mapped::open(&pins.join("CONNECTIONS"))?,

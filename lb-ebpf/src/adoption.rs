@@ -2,7 +2,7 @@
 
 use crate::{
     Reason, Steps,
-    connection::weight_of,
+    connection::{count, weight_of},
     index,
     packet::{Flow, Packet},
 };
@@ -35,7 +35,7 @@ pub fn adopt<T: Steps>(tables: &T, adoption: &Adoption, packet: &mut Packet) -> 
         found.connection.expires = tables.now().wrapping_add(adoption.ticks);
         let change = weight_of(new).wrapping_sub(weight_of(found.word as u8));
         if let Some(backend) = tables.backend(found.connection.backend_index) {
-            tables.add(&mut backend.connections, change);
+            count(tables, backend, change);
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use crate::{
     Reason, Tables,
     index::{self, Found},
     packet::{Flow, Packet},
-    schedule,
+    schedule::{self, lightest},
     state::tcp::{self, Side},
     wire::tcp::flags::SYN,
 };
@@ -119,7 +119,7 @@ impl Found<'_> {
                     if change != 0
                         && let Some(backend) = tables.backend(self.connection.backend_index)
                     {
-                        tables.add(&mut backend.connections, change);
+                        count(tables, backend, change);
                     }
                     break;
                 }
@@ -139,6 +139,13 @@ const RETRIES: u32 = 4;
 #[inline(always)]
 pub const fn weight_of(current: u8) -> u64 {
     if state::is_active(current) { ACTIVE } else { INACTIVE }
+}
+
+/// Changes the number of a backend's connections.
+#[inline(always)]
+pub fn count<T: Tables>(tables: &T, backend: &mut Backend, change: u64) {
+    tables.add(&mut backend.connections, change);
+    lightest::changed(tables, backend);
 }
 
 /// Makes a connection from the client's `flow` to a member, in state NONE, which counts as inactive.
@@ -195,6 +202,7 @@ pub fn create<T: Tables>(tables: &T, flow: &Flow, member: u32) -> Result<(), Rea
 fn bind<T: Tables>(tables: &T, backend: &mut Backend, member: &Member) {
     tables.add(&mut backend.connections, INACTIVE);
     schedule::bound(member, backend);
+    lightest::changed(tables, backend);
 }
 
 /// Ends the connection in `slot`, if its word still is `word`: takes it out of the index and off its
@@ -207,7 +215,7 @@ pub fn end<T: Tables>(tables: &T, slot: u32, word: u64) {
         return;
     }
     if let Some(backend) = tables.backend(connection.backend_index) {
-        tables.add(&mut backend.connections, weight_of(word as u8).wrapping_neg());
+        count(tables, backend, weight_of(word as u8).wrapping_neg());
     }
     let forward = index::hash(&forward_flow(connection), settings);
     index::remove(tables, forward, slot, Direction::Forward);

@@ -8,6 +8,7 @@ use bytemuck::{Pod, Zeroable, bytes_of, pod_read_unaligned};
 use lb_common::{
     address::Address,
     backend::{Backend, Member},
+    block::{BLOCKS, Block},
     bucket::{Bucket, buckets},
     cache::{Cache, CacheKey},
     connection::Connection,
@@ -131,6 +132,8 @@ pub struct HostTables {
     pub services: HashMap<ServiceKey, Service>,
     /// Member lists.
     pub members: Vec<Member>,
+    /// Blocks of member lists.
+    pub blocks: Elements<Block>,
     /// Lookup tables.
     pub lookup: Vec<u32>,
     /// Backends.
@@ -171,6 +174,7 @@ impl HostTables {
             used: Cell::new(0),
             services: HashMap::new(),
             members: Vec::new(),
+            blocks: Elements::new(BLOCKS),
             lookup: Vec::new(),
             backends: Elements::new(backends),
             traffic: Elements::new(backends),
@@ -233,6 +237,10 @@ impl Tables for HostTables {
 
     fn member(&self, position: u32) -> Option<&Member> {
         self.members.get(position as usize)
+    }
+
+    fn block(&self, number: u32) -> Option<&mut Block> {
+        self.blocks.at(number)
     }
 
     fn lookup(&self, position: u32) -> u32 {

@@ -10,6 +10,7 @@ use crate::schedule::{
 use lb_common::{
     address::Address,
     backend::Member,
+    block::MEMBERS,
     scheduler::{HASH_BUCKETS, MAGLEV_SLOTS, NO_BACKEND, Scheduler, Turn},
     service::Service,
 };
@@ -47,6 +48,17 @@ pub fn plan(scheduler: Scheduler, members: &[(Member, Address, u16)]) -> Plan {
             _ => Vec::new(),
         },
     }
+}
+
+/// Whether the packet path keeps a [`lb_common::block::Block`] for each part of the list.
+pub fn has_blocks(scheduler: Scheduler, members: usize) -> bool {
+    use Scheduler::*;
+    members > MEMBERS as usize && matches!(scheduler, Lc | Wlc | Sed | Nq | Lblc | Lblcr)
+}
+
+/// The [`Turn`] of a service whose blocks are kept, as of the version of this generation.
+pub fn blocks_kept(generation: u32) -> Turn {
+    Turn::new(generation, 1, 0)
 }
 
 /// [`Service::start`] of the next version of a service: what an edit of the members leaves of the

@@ -9,6 +9,7 @@ pub mod fo;
 pub mod lblc;
 pub mod lblcr;
 pub mod lc;
+pub mod lightest;
 pub mod mh;
 pub mod nq;
 pub mod ovf;
@@ -144,48 +145,6 @@ fn weight<T: Tables>(tables: &T, service: &Service, position: u32) -> u32 {
         Some(member) if available(tables, member).is_some() => member.weight,
         _ => 0,
     }
-}
-
-/// The least load so far for its weight.
-struct Lightest {
-    position: u32,
-    weight: u32,
-    load: u64,
-}
-
-impl Lightest {
-    /// Any member is lighter than a load of 1 on a weight of 0.
-    const fn none() -> Self {
-        Self { position: 0, weight: 0, load: 1 }
-    }
-
-    /// `load / weight` is compared as IPVS does, by multiplying crosswise. The products stay below
-    /// 2^57.
-    #[inline(always)]
-    fn offer(&mut self, position: u32, weight: u32, load: u64) {
-        if self.load * u64::from(weight) > load * u64::from(self.weight) {
-            *self = Self { position, weight, load };
-        }
-    }
-
-    #[inline(always)]
-    fn position(&self) -> Option<u32> {
-        if self.weight == 0 { None } else { Some(self.position) }
-    }
-}
-
-/// The member with the least load for its weight, of those that may be given a connection.
-#[inline(always)]
-fn lightest<T: Tables>(tables: &T, service: &Service, load: impl Fn(&Backend) -> u64) -> Option<u32> {
-    let mut best = Lightest::none();
-    tables.each(service.count, |position| {
-        let Some(member) = member(tables, service, position) else { return false };
-        if let Some(backend) = available(tables, member) {
-            best.offer(position, member.weight, load(backend));
-        }
-        true
-    });
-    best.position()
 }
 
 /// How often a turn is tried: another CPU may take it first. After that two connections

@@ -13,6 +13,7 @@ use crate::{
 use lb_common::{
     address::Address,
     backend::{Backend, Member},
+    block::Block,
     bucket::Bucket,
     cache::{Cache, CacheKey},
     connection::Connection,
@@ -51,6 +52,8 @@ pub trait Tables {
     fn service(&self, key: &ServiceKey) -> Option<&Service>;
     /// The entry at a position of the map of member lists.
     fn member(&self, position: u32) -> Option<&Member>;
+    /// A block of a member list.
+    fn block(&self, number: u32) -> Option<&mut Block>;
     /// The entry at a position of the map of lookup tables; [`NO_BACKEND`] beyond its end.
     ///
     /// [`NO_BACKEND`]: lb_common::scheduler::NO_BACKEND

@@ -172,6 +172,7 @@ impl Store {
         // SAFETY: as above; a flag that the packet path sets at this moment is set again with the
         // next connection.
         unsafe { addr_of_mut!((*self.backends.pointer(slot)).flags).write_volatile(0) }
+        self.mark_changed(slot);
     }
 
     /// Tells the packet path how the packets of all its connections are wrapped.

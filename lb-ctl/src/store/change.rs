@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use lb_common::{
     address::Address,
     backend::{Member, method, state},
+    block,
     limits::{BACKENDS_PER_SERVICE, SERVICES},
     scheduler::{Scheduler, Turn},
     service::{Service, ServiceKey, in_use},
@@ -246,7 +247,8 @@ impl Change {
                 .collect();
             plan::plan(scheduler, &known)
         };
-        (record.first, record.table) = self.take_ranges(members.len() as u32, plan.table.len() as u32)?;
+        (record.first, record.table) =
+            self.take_ranges(scheduler, members.len() as u32, plan.table.len() as u32)?;
         record.count = members.len() as u32;
         (record.divisor, record.greatest) = (plan.divisor, plan.greatest);
         let slot = self.take_record(&mut record.generation, same_list)?;
@@ -262,6 +264,7 @@ impl Change {
             self.store.lookup.set(position, *member);
         }
         self.store.records.set(slot, record);
+        self.store.prepare_blocks(&record, scheduler, &members);
         let old = self.published.get(&record.key).map(|version| version.slot);
         if old.is_none() {
             // Before the service: a packet that finds it must not have been told that there is none.
@@ -271,6 +274,7 @@ impl Change {
         fence(Release);
         // The commit: one update of one entry.
         self.store.services.insert(record.key, slot, 0)?;
+        self.store.keep_blocks(&record, scheduler);
         if let Some(old) = old {
             self.retire(old);
         }
@@ -279,13 +283,16 @@ impl Change {
         Ok(())
     }
 
-    fn take_ranges(&mut self, members: u32, table: u32) -> Result<(u32, u32)> {
+    fn take_ranges(&mut self, scheduler: Scheduler, members: u32, table: u32) -> Result<(u32, u32)> {
+        let align = if plan::has_blocks(scheduler, members as usize) { block::MEMBERS } else { 1 };
         for attempt in 0..2 {
             if attempt == 1 {
                 // This command's own leftovers.
                 self.reclaim();
             }
-            if let (Some(first), Some(table)) = (self.members.take(members), self.lookup.take(table)) {
+            if let (Some(first), Some(table)) =
+                (self.members.take(members, align), self.lookup.take(table, 1))
+            {
                 return Ok((first, table));
             }
         }
@@ -375,6 +382,12 @@ fn recover(store: &mut Store, versions: &[Version]) {
     }
     for slot in found.restored {
         store.set_state(slot, state::AVAILABLE);
+    }
+    for version in versions {
+        if store.lacks_blocks(&version.record, version.scheduler()) {
+            store.prepare_blocks(&version.record, version.scheduler(), &version.members);
+            store.keep_blocks(&version.record, version.scheduler());
+        }
     }
     for member in versions.iter().flat_map(|version| &version.members) {
         store.set_tunnel(member.backend, member.tunnel);

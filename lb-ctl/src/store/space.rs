@@ -16,19 +16,19 @@ impl Space {
         Self { length, used }
     }
 
-    /// Takes the first hole that is long enough; `None` when there is none.
-    pub fn take(&mut self, count: u32) -> Option<u32> {
+    /// Takes the first hole that is long enough from a multiple of `align` on; `None` when there is none.
+    pub fn take(&mut self, count: u32, align: u32) -> Option<u32> {
         if count == 0 {
             return Some(0);
         }
         let (mut start, mut at) = (0, 0);
-        for (first, length) in &self.used {
-            if first - start >= count {
+        for &(first, length) in &self.used {
+            if first.saturating_sub(start) >= count {
                 break;
             }
-            (start, at) = (first + length, at + 1);
+            (start, at) = ((first + length).next_multiple_of(align), at + 1);
         }
-        if self.length - start < count {
+        if self.length.saturating_sub(start) < count {
             return None;
         }
         self.used.insert(at, (start, count));
@@ -44,11 +44,14 @@ mod tests {
     #[test]
     fn the_first_hole_that_fits_is_taken() {
         let mut space = Space::new(20, [(10, 5), (0, 2), (4, 3)]);
-        assert_eq!(space.take(3), Some(7), "the hole at 2 is too short");
-        assert_eq!(space.take(2), Some(2));
-        assert_eq!(space.take(5), Some(15));
-        assert_eq!(space.take(1), None);
-        assert_eq!(space.take(0), Some(0), "nothing fits anywhere");
+        assert_eq!(space.take(3, 1), Some(7), "the hole at 2 is too short");
+        assert_eq!(space.take(2, 1), Some(2));
+        assert_eq!(space.take(5, 1), Some(15));
+        assert_eq!(space.take(1, 1), None);
+        assert_eq!(space.take(0, 1), Some(0), "nothing fits anywhere");
+        let mut space = Space::new(64, [(0, 9), (20, 1)]);
+        assert_eq!(space.take(4, 16), Some(16), "the rest of the first hole");
+        assert_eq!(space.take(4, 8), Some(24));
     }
 
     proptest! {
@@ -57,7 +60,7 @@ mod tests {
             let mut space = Space::new(400, []);
             let mut owner = [false; 400];
             for size in sizes {
-                let Some(first) = space.take(size) else { continue };
+                let Some(first) = space.take(size, 1) else { continue };
                 for taken in &mut owner[first as usize..(first + size) as usize] {
                     prop_assert!(!std::mem::replace(taken, true));
                 }

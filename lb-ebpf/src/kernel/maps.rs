@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 use lb_common::{
     backend::{Backend, Member},
+    block::{self, Block},
     bucket::Bucket,
     cache::{Cache, CacheKey},
     connection::Connection,
@@ -52,6 +53,8 @@ pub static SERVICES: HashMap<ServiceKey, u32, SERVICE_SLOTS, { BPF_F_NO_PREALLOC
 pub static RECORDS: Array<Service, SERVICE_SLOTS, MAPPABLE> = Array::new();
 #[btf_map]
 pub static MEMBERS: Array<Member, { limits::MEMBERS as usize }, MAPPABLE> = Array::new();
+#[btf_map]
+pub static BLOCKS: Array<Block, { block::BLOCKS as usize }, MAPPABLE> = Array::new();
 #[btf_map]
 pub static LOOKUP: Array<u32, { limits::LOOKUP as usize }, MAPPABLE> = Array::new();
 #[btf_map]

@@ -18,6 +18,7 @@ use core::{
 use lb_common::{
     address::Address,
     backend::{Backend, Member},
+    block::Block,
     bucket::Bucket,
     cache::{Cache, CacheKey},
     connection::Connection,
@@ -127,6 +128,11 @@ impl Tables for Maps {
     #[inline(always)]
     fn member(&self, position: u32) -> Option<&Member> {
         maps::MEMBERS.get(position)
+    }
+
+    #[inline(always)]
+    fn block(&self, number: u32) -> Option<&mut Block> {
+        element!(maps::BLOCKS.get_ptr_mut(number))
     }
 
     #[inline(always)]

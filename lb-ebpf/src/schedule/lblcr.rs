@@ -6,8 +6,9 @@
 //! packet.
 
 use super::{
-    Lightest, Request, available,
+    Request, available,
     lblc::{is_busy, is_over, recall, remember},
+    lightest::Lightest,
     member, overhead, wlc,
 };
 use crate::Tables;

@@ -1,18 +1,31 @@
 //! Least connections, whatever the weight.
 
-use super::{Lightest, available, member, overhead};
+use super::{
+    lightest::{Weigh, lightest},
+    overhead,
+};
 use crate::Tables;
-use lb_common::service::Service;
+use lb_common::{
+    backend::{Backend, Member},
+    service::Service,
+};
 
 #[inline(always)]
 pub(super) fn choose<T: Tables>(tables: &T, service: &Service) -> Option<u32> {
-    let mut best = Lightest::none();
-    tables.each(service.count, |position| {
-        let Some(member) = member(tables, service, position) else { return false };
-        if let Some(backend) = available(tables, member) {
-            best.offer(position, 1, overhead(backend));
-        }
-        true
-    });
-    best.position()
+    lightest(tables, service, Lc)
+}
+
+#[derive(Clone, Copy)]
+struct Lc;
+
+impl Weigh for Lc {
+    #[inline(always)]
+    fn load(self, backend: &Backend) -> u64 {
+        overhead(backend)
+    }
+
+    #[inline(always)]
+    fn weight(self, _member: &Member) -> u32 {
+        1
+    }
 }

@@ -3,13 +3,14 @@
 use lb_common::{
     address::Address,
     backend::{ACTIVE, Backend, INACTIVE, Member, state},
+    block::{Block, MEMBERS},
     scheduler::{Scheduler, Turn},
     service::Service,
 };
 use lb_ebpf::{
     host::HostTables,
-    plan::{Plan, plan, start},
-    schedule::{Request, bound, choose},
+    plan::{Plan, blocks_kept, has_blocks, plan, start},
+    schedule::{Request, bound, choose, lightest::changed},
 };
 use std::net::IpAddr;
 
@@ -17,12 +18,14 @@ use std::net::IpAddr;
 pub struct Balancer {
     pub tables: HostTables,
     pub service: Service,
+    /// Whether a long list is kept in blocks.
+    pub blocks: bool,
 }
 
 impl Balancer {
     pub fn new(scheduler: Scheduler, scheduler_flags: u8) -> Self {
         let service = Service { scheduler: scheduler as u8, scheduler_flags, ..Service::default() };
-        Self { tables: HostTables::new(16, 8_192), service }
+        Self { tables: HostTables::new(16, 8_192), service, blocks: true }
     }
 
     /// A service with backends of these weights, in the order of its list: the newest first.
@@ -53,9 +56,15 @@ impl Balancer {
         let old_members = self.members();
         let old = (self.service.generation != 0).then_some((&self.service, turn, &old_members[..]));
         let start = start(self.scheduler(), old, &members);
+        let has_blocks = self.blocks && has_blocks(self.scheduler(), members.len());
+        if has_blocks {
+            let aligned = self.tables.members.len().next_multiple_of(MEMBERS as usize);
+            self.tables.members.resize(aligned, Member::default());
+        }
+        let first = self.tables.members.len() as u32;
         self.service = Service {
             generation: self.service.generation + 1,
-            first: self.tables.members.len() as u32,
+            first,
             count: members.len() as u32,
             table: self.tables.lookup.len() as u32,
             divisor,
@@ -63,6 +72,13 @@ impl Balancer {
             start,
             ..self.service
         };
+        if has_blocks {
+            for (position, member) in (first..).zip(&members) {
+                self.backend(member.backend).block = (position / MEMBERS + 1) as u16;
+                *self.tables.blocks.at(position / MEMBERS).unwrap() = Block::UNKNOWN;
+            }
+            *self.tables.turns.at(self.service.id).unwrap() = blocks_kept(self.service.generation);
+        }
         self.tables.members.extend(members);
         self.tables.lookup.extend(table);
     }
@@ -94,6 +110,7 @@ impl Balancer {
     /// Active and inactive connections of a backend.
     pub fn set_connections(&self, index: u32, active: u64, inactive: u64) {
         self.backend(index).connections = active * ACTIVE + inactive * INACTIVE;
+        changed(&self.tables, self.backend(index));
     }
 
     pub fn choose(&self, request: &Request) -> Option<Member> {
@@ -107,6 +124,7 @@ impl Balancer {
         let backend = self.backend(member.backend);
         backend.connections += counted;
         bound(&member, backend);
+        changed(&self.tables, backend);
         Some(member.backend)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::balancer::*;
 use lb_common::{
-    backend::flags::OVERLOAD,
+    backend::{ACTIVE, INACTIVE, flags::OVERLOAD},
     scheduler::{Scheduler, flags},
 };
 use proptest::prelude::*;
@@ -112,6 +112,40 @@ proptest! {
         let load = |&(weight, active, inactive): &(u32, u64, u64)| (active * 257 + inactive) as f64 / f64::from(weight);
         let least = (0..).zip(&backends).filter(|(_, backend)| backend.0 > 0).min_by(|a, b| load(a.1).total_cmp(&load(b.1)));
         prop_assert_eq!(balancer.connect(&request(), 0), least.map(|(index, _)| index));
+    }
+
+    #[test]
+    fn blocks_change_no_choice(
+        scheduler in 0_usize..4,
+        weights in prop::collection::vec((0_u32..5, 0_u32..4), 33..200),
+        events in prop::collection::vec((0_u32..10, any::<u16>(), 0_u64..3, 0_u64..3), 1..200),
+    ) {
+        let scheduler = [Scheduler::Wlc, Scheduler::Lc, Scheduler::Sed, Scheduler::Nq][scheduler];
+        let mut pair = [Balancer::new(scheduler, 0), Balancer::new(scheduler, 0)];
+        pair[1].blocks = false;
+        for balancer in &mut pair {
+            let members = (0..).zip(&weights).map(|(backend, &(weight, upper))| {
+                let mut member = member(backend, weight);
+                // Some are overloaded soon.
+                member.upper = upper * 4;
+                member
+            });
+            balancer.publish(members.collect());
+        }
+        for (event, index, active, inactive) in events {
+            let index = u32::from(index) % weights.len() as u32;
+            for balancer in &mut pair {
+                match event {
+                    0 => balancer.edit(index as usize, |member| member.weight = active as u32),
+                    1..4 => balancer.set_connections(index, active, inactive),
+                    _ => {}
+                }
+            }
+            let counted = if active == 0 { INACTIVE } else { ACTIVE };
+            prop_assert_eq!(pair[0].connect(&request(), counted), pair[1].connect(&request(), counted));
+        }
+        let has_looked = |number| pair[0].tables.blocks.at(number).unwrap().best != 0;
+        prop_assert!((0..256).any(has_looked), "the blocks were used");
     }
 
     #[test]

@@ -1,0 +1,55 @@
+//! Blocks of a long member list: the best member of each is remembered, so that a scheduler which looks
+//! for the least loaded does not look at all of them.
+
+use crate::limits;
+use bytemuck::{Pod, Zeroable};
+
+/// Members of a block. A list with blocks begins at a multiple of this in the map of member lists;
+/// its blocks lie in theirs at the same place, divided by this.
+pub const MEMBERS: u32 = 32;
+
+/// Blocks of all member lists.
+pub const BLOCKS: u32 = limits::MEMBERS / MEMBERS;
+// Backends have the number of theirs in 16 bits.
+const _: () = assert!(BLOCKS < 1 << 16);
+
+/// What is remembered of a block.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Block {
+    /// How often the connections of one of its members changed; atomic addition. Never 0 when `best`
+    /// was not looked for yet.
+    pub changes: u64,
+    /// Bits 32..64 the low half of `changes` when the best member was looked for; 0..32 its position in
+    /// the list, from 1; 0 when none can take a connection.
+    pub best: u64,
+}
+
+const _: () = assert!(size_of::<Block>() == 16);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Block {}
+
+impl Block {
+    /// One of which nothing is known.
+    pub const UNKNOWN: Self = Self { changes: 1, best: 0 };
+
+    /// The best member's position, from 1, or 0 when none can take a connection. Meaningless unless
+    /// [`Self::is_current`].
+    #[inline(always)]
+    pub const fn position(&self) -> u32 {
+        self.best as u32
+    }
+
+    /// Whether nothing has changed since the best member was looked for.
+    #[inline(always)]
+    pub const fn is_current(&self) -> bool {
+        (self.best >> 32) as u32 == self.changes as u32
+    }
+
+    /// What [`Self::best`] is after a look that began at `changes`.
+    #[inline(always)]
+    pub const fn found(changes: u64, position: u32) -> u64 {
+        changes << 32 | position as u64
+    }
+}
