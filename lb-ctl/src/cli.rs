@@ -41,7 +41,8 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command that was given. Only ipvsadm's command line has exit codes of its own.
+    /// Runs the command that was given. Only ipvsadm's command line, which `main` sees first, has exit
+    /// codes of its own.
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Ipvsadm(args) => return Ok(args.run()),

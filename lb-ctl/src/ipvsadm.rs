@@ -34,13 +34,15 @@ use std::{
     process::ExitCode,
 };
 
-/// Runs this process as the tool whose name it was called by, if it is one of ipvsadm's.
-pub fn called_by_name(arguments: &[OsString]) -> Option<ExitCode> {
+/// Runs this process as the tool whose name it was called by, if it is one of ipvsadm's, or as
+/// `lb-ctl ipvsadm`, whose words nobody else must read: to popt even `--` means something.
+pub fn called(arguments: &[OsString]) -> Option<ExitCode> {
     let (name, arguments) = arguments.split_first()?;
     let run = match Path::new(name).file_name()?.to_str()? {
         "ipvsadm" => Program::run,
         "ipvsadm-save" => save,
         "ipvsadm-restore" => |program: &mut Program, _: &[String]| restore::replace(program),
+        _ if arguments.first()? == "ipvsadm" => return Some(run(&arguments[1..])),
         _ => return None,
     };
     Some(exit_code(&name.to_string_lossy(), arguments, run))

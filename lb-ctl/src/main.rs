@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     // like every other tool, it leaves nothing half-done: a command prints when its change is made.
     // SAFETY: before any other thread runs.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    if let Some(code) = ipvsadm::called_by_name(&env::args_os().collect::<Vec<_>>()) {
+    if let Some(code) = ipvsadm::called(&env::args_os().collect::<Vec<_>>()) {
         return code;
     }
     let cli = match cli::Cli::try_parse() {

@@ -14,10 +14,12 @@ pub fn port_number(name: &str, protocol: Protocol) -> Option<u16> {
     Some(u16::from_be(entry.s_port as u16))
 }
 
-/// An IPv4 address as `inet_aton` reads it (`10.1`, `0x7f.1`, `24`), or the first one of a host name.
+/// An IPv4 address as `inet_aton` reads it (`10.1`, `0x7f.1`, `24`; behind a blank anything), or the
+/// first one of a host name.
 pub fn ipv4_host(host: &str) -> Option<Ipv4Addr> {
     let looks_numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    match ipv4_number(host) {
+    let number = host.split(|end: char| end.is_ascii_whitespace()).next()?;
+    match ipv4_number(number) {
         Some(address) => Some(address),
         // A mistyped address; no name server need be asked.
         None if looks_numeric => None,
@@ -116,6 +118,8 @@ mod tests {
             ("256.1", None),
             ("10.16777216", None),
             ("1.2.3.4.5", None),
+            ("10.9.0.1 x", Some("10.9.0.1")),
+            (" 10.9.0.1", None),
             ("1..2", None),
             ("", None),
         ] {
