@@ -32,8 +32,6 @@ struct Laboratory {
 impl Laboratory {
     fn new() -> Self {
         let namespace = Namespace::new();
-        // As many connections as give the index the 4,096 buckets of the recordings.
-        namespace.ok("load lan0 lan1 --max-connections 7000");
         let directory = std::env::temp_dir().join(format!("{}-recorded", namespace.name));
         fs::create_dir_all(directory.join("bin")).unwrap();
         for name in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
@@ -41,7 +39,9 @@ impl Laboratory {
         }
         fs::write(directory.join("services"), SERVICES).unwrap();
         fs::write(directory.join("nsswitch.conf"), "hosts: files\nservices: files\n").unwrap();
-        Self { namespace, directory, hosts: String::new(), figures: vec![] }
+        let laboratory = Self { namespace, directory, hosts: String::new(), figures: vec![] };
+        laboratory.load(4_096);
+        laboratory
     }
 
     fn run(&self, line: &str) -> Output {
@@ -49,6 +49,14 @@ impl Laboratory {
         let directory = self.directory.to_str().unwrap();
         let mut command = self.namespace.command("bash", &["-c", ENTER, "bash", directory, line]);
         command.env("LB_TEST_UNSUPPORTED", "1").output().unwrap()
+    }
+
+    /// Loads the balancer with an index of this many buckets.
+    fn load(&self, size: u32) {
+        // There is none at first.
+        let _ = self.namespace.lb_ctl("unload");
+        // Four sevenths of the connections, rounded up to a power of two.
+        self.namespace.ok(&format!("load lan0 lan1 --max-connections {}", size / 4 * 7));
     }
 
     fn prepare(&self, line: &str) {
@@ -127,6 +135,7 @@ fn every_recorded_command_line_prints_what_was_recorded() {
         for step in steps {
             match step {
                 Step::Reset => laboratory.prepare("ipvsadm -C; ipvsadm --set 900 120 300"),
+                Step::Size(size) => laboratory.load(size),
                 Step::Heading => laboratory.hosts.clear(),
                 Step::Host(host) => laboratory.hosts += &format!("{host}\n"),
                 Step::Prepare(line) => laboratory.prepare(&line),

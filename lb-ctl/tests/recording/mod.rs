@@ -7,6 +7,8 @@ use std::{fs, path::Path};
 pub enum Step {
     /// The laboratory began anew.
     Reset,
+    /// How many buckets the index of connections had.
+    Size(u32),
     /// Names in `/etc/hosts`, until the next heading.
     Host(String),
     /// A command that is not in the recording but must have run.
@@ -71,6 +73,7 @@ fn read(path: &Path) -> Vec<Step> {
                 steps.push(Step::Command(Recorded { at, line: rest.to_owned(), ..Recorded::default() }));
             }
             _ if line == "reset" => steps.push(Step::Reset),
+            ("si", _) => steps.push(Step::Size(line.strip_prefix("size ").unwrap().parse().unwrap())),
             (_, Some(Step::Command(command))) => command.take(line, &at),
             _ => panic!("{at}: {line}"),
         }
