@@ -24,8 +24,8 @@ enum Task {
     Test(test::Args),
     /// Debian's kernels in QEMU: the balancer beside the real IPVS, or a command of yours
     Vm(vm::Args),
-    /// Nanoseconds per packet in the program, beside a bare redirect
-    Bench,
+    /// What a packet costs, beside the limit and the peers
+    Bench(bench::Args),
     /// Binary, man pages and shell completions in one directory, to be copied or packaged
     Dist,
     /// Formatting, lints, licences and tidiness; reports every failed check
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Task::Run(args) => run::run(args),
         Task::Test(args) => test::run(args),
         Task::Vm(args) => vm::run(args),
-        Task::Bench => bench::run(),
+        Task::Bench(args) => bench::run(&args),
         Task::Dist => dist::run(),
         Task::Check => check::run(),
     };

@@ -20,8 +20,9 @@ pub enum Sign {
     Nothing,
 }
 
-/// Runs `command` behind a display. Its output is shown only if it fails.
-pub fn watched(title: &str, command: &mut Command, read: fn(&str) -> Sign) -> Result<()> {
+/// Runs `command` behind a display, and returns its standard output. All of its output is shown if it
+/// fails.
+pub fn watched(title: &str, command: &mut Command, read: fn(&str) -> Sign) -> Result<String> {
     let bar = display(title);
     let mut child = command
         .stdin(Stdio::null())
@@ -44,7 +45,35 @@ pub fn watched(title: &str, command: &mut Command, read: fn(&str) -> Sign) -> Re
         bail!("{title}: {command:?} ended with {status}:\n{said}");
     }
     eprintln!("  {title}: done in {:.0} s", bar.elapsed().as_secs_f64());
-    Ok(())
+    Ok(said)
+}
+
+/// A display of steps that the caller takes.
+pub struct Steps {
+    bar: ProgressBar,
+    title: String,
+}
+
+impl Steps {
+    /// Before the first of so many.
+    pub fn new(title: &str, total: usize) -> Self {
+        let bar = display(title);
+        bar.set_length(total as u64);
+        Self { bar, title: title.to_owned() }
+    }
+
+    /// The next one begins.
+    pub fn next(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        eprintln!("  {}: ended after {:.0} s", self.title, self.bar.elapsed().as_secs_f64());
+    }
 }
 
 fn display(title: &str) -> ProgressBar {

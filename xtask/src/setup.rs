@@ -17,8 +17,14 @@ pub use toolchain::Toolchain;
 /// What builds the project, and what the lab and the tests use besides.
 pub fn everything() -> Result<Toolchain> {
     let distribution = Distribution::detect();
-    programs::ensure(distribution)?;
+    programs::ensure(distribution, &programs::LAB)?;
     compiler(distribution)
+}
+
+/// The same, and what the benchmarks compare with.
+pub fn for_benchmarks() -> Result<Toolchain> {
+    programs::ensure(Distribution::detect(), &programs::BENCHMARKS)?;
+    everything()
 }
 
 /// What builds the project.

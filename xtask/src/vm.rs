@@ -16,7 +16,7 @@ mod tunnels;
 
 use std::{env, ffi::OsString};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Subcommand, ValueEnum};
 
 use crate::{build, setup};
@@ -85,6 +85,21 @@ pub fn run(args: Args) -> Result<()> {
         None if args.command.is_empty() => bail!("cargo xtask vm test, vm shell, or vm -- COMMAND"),
         None => command(args.kernel, &args.command),
     }
+}
+
+/// Runs a command of bash in one machine, with a file more beside it, gives each line that it prints to
+/// `line`, and returns its exit status.
+pub(crate) fn with(
+    version: &str,
+    command: &str,
+    file: ram_disk::Carried<'static>,
+    line: impl FnMut(&str),
+) -> Result<i32> {
+    let kernel = Kernel::All.each().iter().find(|(name, _)| *name == version);
+    let (version, package) = kernel.with_context(|| format!("no machine with Linux {version}"))?;
+    let mut carried = carried()?;
+    carried.push(file);
+    Machine::prepare(version, package)?.run(command, &carried, line)
 }
 
 /// The binaries that every machine gets.

@@ -1,8 +1,9 @@
-//! What the micro-benchmark measures with, and against.
+//! What the benchmarks measure with, and against.
 //!
 //! The kernel repeats a program on one buffer without restoring it, so a program that rewrites its packet would see its own
 //! output the second time. `restore` writes the packet anew, changes its flow if asked, and calls the program
-//! under test. `floor` in that place is the cost of all this.
+//! under test. `floor` in that place is the cost of all this. With `redirect` in that place and live frames
+//! it is a generator of packets.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(not(target_arch = "bpf"))]
@@ -12,7 +13,10 @@ fn main() {}
 mod program {
     use aya_ebpf::{
         Global,
-        bindings::xdp_action::{XDP_ABORTED, XDP_TX},
+        bindings::{
+            BPF_F_MMAPABLE,
+            xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
+        },
         btf_maps::Array,
         helpers::bpf_redirect,
         macros::{btf_map, map, xdp},
@@ -22,25 +26,36 @@ mod program {
 
     /// Words of the packet that are restored: 80 bytes.
     const WORDS: usize = 10;
+    /// Offsets in a packet of TCP over IPv4, without options.
+    const IPV4_CHECKSUM: usize = 24;
+    const SOURCE_ADDRESS: usize = 28;
+    const SOURCE_PORT: usize = 34;
+    const TCP_CHECKSUM: usize = 50;
 
     /// The packet, and how its flow is changed.
     #[repr(C)]
     pub struct Pattern {
         pub packet: [u64; WORDS],
-        /// Flows to rotate through, a power of two; 0 for one.
+        /// Flows to rotate through, a power of two up to 2^22, of TCP over IPv4; 0 for one of any kind.
         pub flows: u32,
-        /// Offset of 16 bits of the source address.
-        pub address: u32,
-        /// Offset of the source port.
-        pub port: u32,
         /// Packets so far.
         pub count: u32,
+        /// Sums of the IPv4 header and of what TCP's checksum covers, without the checksums, the first half of
+        /// the source address and the source port.
+        pub sums: [u32; 2],
     }
 
     #[btf_map]
     static PATTERN: Array<Pattern, 1> = Array::new();
     #[map]
     static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
+    /// As many as a table of a million connections has; see `memory`.
+    const BUCKET_BITS: u32 = 20;
+    /// Sizes are set by those who use them.
+    #[btf_map]
+    static BUCKETS: Array<[u64; 8], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+    #[btf_map]
+    static SLOTS: Array<[u64; 16], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
     /// Where `redirect` sends.
     #[unsafe(no_mangle)]
     static EGRESS: Global<u32> = Global::new(0);
@@ -57,24 +72,30 @@ mod program {
             for index in 0..WORDS {
                 *(start as *mut u64).add(index) = (*pattern).packet[index];
             }
-            let (flows, address, port) =
-                ((*pattern).flows, (*pattern).address as usize, (*pattern).port as usize);
-            if flows != 0 && address <= 64 && port <= 64 {
+            let flows = (*pattern).flows;
+            if flows != 0 {
                 // An odd factor: every flow comes once before one comes twice, and neighbours are far apart.
                 let flow = (*pattern).count.wrapping_mul(0x9e37_79b1) & (flows - 1);
                 (*pattern).count = (*pattern).count.wrapping_add(1);
-                let (address, port) = (start + address, start + port);
-                // The compiler knows that both are in bounds; the verifier has to be shown.
-                let end = core::hint::black_box(end);
-                if address + 2 > end || port + 2 > end {
-                    return XDP_ABORTED;
-                }
-                *(address as *mut u16) = (flow >> 14) as u16;
-                *(port as *mut u16) = ((flow as u16 & 0x3fff) + 1024).to_be();
+                // 10.0 to 10.255: addresses that the kernel routes.
+                let address = u16::from_be_bytes([10, (flow >> 14) as u8]).to_be();
+                let port = ((flow as u16 & 0x3fff) + 1024).to_be();
+                let [header, segment] = (*pattern).sums;
+                *((start + SOURCE_ADDRESS) as *mut u16) = address;
+                *((start + SOURCE_PORT) as *mut u16) = port;
+                *((start + IPV4_CHECKSUM) as *mut u16) = checksum(header + address as u32);
+                *((start + TCP_CHECKSUM) as *mut u16) = checksum(segment + address as u32 + port as u32);
             }
             let _ = TARGET.tail_call(&context, 0);
         }
         XDP_ABORTED
+    }
+
+    /// The complement of a sum, folded to 16 bits (RFC 1071).
+    #[inline(always)]
+    fn checksum(sum: u32) -> u16 {
+        let once = (sum & 0xffff) + (sum >> 16);
+        !(once + (once >> 16)) as u16
     }
 
     #[xdp(frags)]
@@ -82,10 +103,46 @@ mod program {
         XDP_TX
     }
 
+    /// The cache lines that a packet of a standing connection needs, and nothing else: a bucket of an index, then both
+    /// lines of the slot that it leads to.
+    #[xdp(frags)]
+    pub fn memory(context: XdpContext) -> u32 {
+        let (start, end) = (context.data(), context.data_end());
+        if start + WORDS * 8 > end {
+            return XDP_ABORTED;
+        }
+        // SAFETY: in bounds.
+        let (address, port) = unsafe {
+            (*((start + SOURCE_ADDRESS) as *const [u8; 2]), *((start + SOURCE_PORT) as *const u16))
+        };
+        let flow = ((address[1] as u32) << 14) | (u16::from_be(port) as u32).wrapping_sub(1024);
+        let bucket = flow.wrapping_mul(0x85eb_ca6b) >> (32 - BUCKET_BITS);
+        let Some(bucket) = BUCKETS.get(bucket) else { return XDP_ABORTED };
+        // Always 0, but the processor has to wait for it.
+        let Some(slot) = SLOTS.get(flow + bucket[0] as u32) else { return XDP_ABORTED };
+        if core::hint::black_box(slot[0]) | core::hint::black_box(slot[8]) == 0 {
+            XDP_TX
+        } else {
+            XDP_ABORTED
+        }
+    }
+
     #[xdp(frags)]
     pub fn redirect(_context: XdpContext) -> u32 {
         // SAFETY: takes any number.
         unsafe { bpf_redirect(EGRESS.load(), 0) as u32 }
+    }
+
+    /// The end of a wire.
+    #[xdp(frags)]
+    pub fn sink(_context: XdpContext) -> u32 {
+        XDP_DROP
+    }
+
+    /// Makes a veth deliver what was redirected to it.
+    #[xdp(frags)]
+    pub fn pass(_context: XdpContext) -> u32 {
+        XDP_PASS
     }
 }
 

@@ -45,7 +45,8 @@ pub fn ensure(distribution: Distribution, toolchain: &Toolchain) -> Result<()> {
             "missing: LLVM {llvm} with its headers; install it{remedy}"
         );
     }
-    progress::watched("building bpf-linker (a minute or two, once)", &mut cargo, sign)
+    progress::watched("building bpf-linker (a minute or two, once)", &mut cargo, sign)?;
+    Ok(())
 }
 
 fn llvm_command(distribution: Distribution) -> Option<String> {

@@ -1,12 +1,16 @@
 //! The programs that the lab and the tests use.
 
-use std::{env, ffi::OsString, path::PathBuf};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, bail};
 
 use super::{debian, distribution::Distribution, typed_as_root};
 
-struct Program {
+pub struct Program {
     name: &'static str,
     why: &'static str,
     /// Its package with apt, dnf, pacman and zypper.
@@ -17,7 +21,8 @@ const fn program(name: &'static str, why: &'static str, packages: [&'static str;
     Program { name, why, packages }
 }
 
-const PROGRAMS: [Program; 12] = [
+/// For the lab and the tests.
+pub const LAB: [Program; 12] = [
     program("ip", "creates the lab's network namespaces", ["iproute2", "iproute", "iproute2", "iproute2"]),
     program("nsenter", "runs programs inside them", ["util-linux"; 4]),
     program("timeout", "ends programs that hang", ["coreutils"; 4]),
@@ -32,8 +37,22 @@ const PROGRAMS: [Program; 12] = [
     program("setpriv", "the tests run lb-ctl as nobody", ["util-linux"; 4]),
 ];
 
-pub fn ensure(distribution: Distribution) -> Result<()> {
-    let missing: Vec<&Program> = PROGRAMS.iter().filter(|program| find(program.name).is_none()).collect();
+/// For the benchmarks besides.
+pub const BENCHMARKS: [Program; 5] = [
+    program("wrk", "requests in the benchmarks", ["wrk"; 4]),
+    program("nft", "a peer in the benchmarks", ["nftables"; 4]),
+    program("haproxy", "a peer in the benchmarks", ["haproxy"; 4]),
+    program(
+        "/usr/lib/nginx/modules/ngx_stream_module.so",
+        "a peer in the benchmarks",
+        ["libnginx-mod-stream", "nginx-mod-stream", "nginx-mod-stream", "nginx"],
+    ),
+    program("taskset", "chooses the core of a measurement", ["util-linux"; 4]),
+];
+
+pub fn ensure(distribution: Distribution, programs: &[Program]) -> Result<()> {
+    let is_there = |program: &Program| find(program.name).is_some() || Path::new(program.name).is_file();
+    let missing: Vec<&Program> = programs.iter().filter(|program| !is_there(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -1,0 +1,27 @@
+//! A program at an interface, for as long as this process lives.
+
+use crate::instance::Programs;
+use aya::programs::xdp::XdpMode;
+use std::{thread::sleep, time::Duration};
+
+/// What `attach` takes.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The interface.
+    interface: String,
+    /// Which program: redirect, sink, pass.
+    program: String,
+    /// Index of the interface that `redirect` sends to.
+    #[arg(long, default_value_t = 0)]
+    egress: u32,
+}
+
+/// Attaches, says so, and waits for its end.
+pub fn run(args: &Args) {
+    let mut programs = Programs::load(args.egress, 1);
+    programs.program(&args.program).attach(&args.interface, XdpMode::Driver).unwrap();
+    println!("attached");
+    loop {
+        sleep(Duration::from_secs(3600));
+    }
+}

@@ -1,0 +1,65 @@
+//! Nanoseconds per packet in the program, by the kernel's `BPF_PROG_TEST_RUN`.
+//!
+//! Rounds are interleaved, because the machine may be shared: in each, every case runs once, beside the floors and a
+//! bare redirect.
+
+mod cases;
+
+use crate::{instance::Instance, processor};
+use cases::{Balancer, Case, cases};
+use serde_json::json;
+
+const ROUNDS: usize = 7;
+
+/// What `micro` takes.
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// Only cases whose name contains this, beside the floors.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+/// Runs all rounds, and prints a line for each case.
+pub fn run(args: &Args) {
+    let mut cases = cases();
+    cases.retain(|case| {
+        case.is_floor() || args.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
+    });
+    let mut balancers: Vec<(Balancer, Instance)> = Vec::new();
+    for balancer in Balancer::ALL {
+        if cases.iter().any(|case| case.balancer == balancer) {
+            balancers.push((balancer, Instance::new(&balancer.services())));
+        }
+    }
+    let mut samples = vec![Vec::new(); cases.len()];
+    let runs = ROUNDS * cases.len();
+    processor::take();
+    for case in &cases {
+        for before in &case.before {
+            // The way of a first packet may end in the kernel, so only the timed runs are checked.
+            of(&mut balancers, case).run(case.target, before, 0, before.flows.max(1));
+        }
+    }
+    for run in 0..runs {
+        let case = &mut cases[run % (runs / ROUNDS)];
+        eprintln!("{} % {}", run * 100 / runs, case.name);
+        samples[run % (runs / ROUNDS)].push(measure(of(&mut balancers, case), case));
+    }
+    for (case, samples) in cases.iter().zip(samples) {
+        println!("{}", json!({ "case": case.name, "flows": case.pattern.flows, "samples": samples }));
+    }
+}
+
+fn of<'a>(balancers: &'a mut [(Balancer, Instance)], case: &Case) -> &'a mut Instance {
+    &mut balancers.iter_mut().find(|(balancer, _)| *balancer == case.balancer).unwrap().1
+}
+
+fn measure(instance: &mut Instance, case: &mut Case) -> u64 {
+    let (each, action) = instance.run(case.target, &case.pattern, case.interface, case.packets);
+    assert_eq!(action, case.action, "{}: not what it should measure", case.name);
+    if case.is_opening() {
+        case.pattern.count += case.packets;
+    }
+    processor::rest(each * case.packets);
+    each.as_nanos() as u64
+}

@@ -1,0 +1,131 @@
+//! What this project set out to reach, each beside what was measured.
+
+use serde::Serialize;
+
+use super::{
+    Part,
+    row::{Row, spread},
+};
+
+/// A bar.
+#[derive(Serialize)]
+pub struct Bar {
+    pub measure: String,
+    /// What today's best peer reaches.
+    pub peer: &'static str,
+    pub wanted: f64,
+    /// Whether less is better.
+    pub at_most: bool,
+    pub unit: &'static str,
+    /// None where it was not measured, or not validly.
+    pub value: Option<f64>,
+    /// What stands in the way, measured.
+    pub because: Option<String>,
+}
+
+impl Bar {
+    pub fn is_reached(&self) -> Option<bool> {
+        self.value.map(|value| if self.at_most { value <= self.wanted } else { value >= self.wanted })
+    }
+
+    /// In one word.
+    pub fn verdict(&self) -> &'static str {
+        match self.is_reached() {
+            Some(true) => "reached",
+            Some(false) => "NOT reached",
+            None => "not measured",
+        }
+    }
+}
+
+/// All of them, from whatever rows there are.
+pub fn of(rows: &[Row]) -> Vec<Bar> {
+    let rows = Rows(rows);
+    let mut bars = Vec::new();
+    let mut bar = |measure: &str, peer, at_most, wanted, unit, value, because| {
+        bars.push(Bar { measure: measure.to_owned(), peer, wanted, at_most, unit, value, because });
+    };
+    let micro = |case: &str| rows.net(Part::Micro, case);
+    bar(
+        "established packet, IPv4, over the floor",
+        "Katran 97 ns",
+        true,
+        70.0,
+        "ns",
+        micro("established, IPv4, 1 flow"),
+        None,
+    );
+    for (flows, peer, wanted) in
+        [("65,536 flows", "Katran 380 ns", 228.0), ("524,288 flows", "Katran 414 ns", 248.4)]
+    {
+        let memory = micro(&format!("the memory alone, {flows}"))
+            .map(|floor| format!("the three cache lines of a connection alone take {floor:.0} ns"));
+        let value = micro(&format!("established, IPv4, {flows}"));
+        bar(&format!("the same, {flows}"), peer, true, wanted, "ns", value, memory);
+    }
+    let foreign = ["not ours: TCP to another port", "not ours: SYN to another port"];
+    let worst = foreign.iter().map(|case| micro(case)).reduce(|one, other| Some(one?.max(other?))).flatten();
+    bar("not ours, worse of two kinds", "Katran 50 ns", true, 40.0, "ns", worst, None);
+    for (case, peer, wanted) in [("1,024 flows", "Katran 0.73", 0.85), ("65,536 flows", "Katran 0.53", 0.70)]
+    {
+        let share = rows.times(Part::Wire, case, "bare redirect", "ours");
+        bar(&format!("one core, share of a bare redirect, {case}"), peer, false, wanted, "", share, None);
+    }
+    let times = rows.times(Part::Wire, "new connections", "nftables", "ours");
+    let limit = rows.times(Part::Wire, "new connections", "nftables", "bare redirect");
+    let limit = limit.map(|limit| format!("a bare redirect is {limit:.1} times as fast"));
+    bar("one core, new connections, times as fast as nftables", "nftables", false, 4.0, "×", times, limit);
+    for case in ["a new connection", "a request, kept alive"] {
+        for (who, wanted) in [("nftables", 0.9), ("HAProxy", 0.65)] {
+            let share = rows.times(Part::User, case, "ours", who);
+            let routing = rows.times(Part::User, case, "plain routing", who);
+            let because = routing.map(|share| format!("plain routing, without a balancer, needs {share:.2}"));
+            bar(
+                &format!("processor time of {case}, share of {who}'s"),
+                who,
+                true,
+                wanted,
+                "×",
+                share,
+                because,
+            );
+        }
+    }
+    let times = rows.times(Part::Ipvs, "1,024 flows", "IPVS", "ours");
+    bar("established packets in one boot, times as many as IPVS", "IPVS", false, 3.0, "×", times, None);
+    let times = rows.times(Part::Ipvs, "new connections", "IPVS", "ours");
+    bar("new connections in one boot, times as many as IPVS", "IPVS", false, 3.0, "×", times, None);
+    let thousand = rows.of(Part::Micro, "new connection, wlc of 1000 backends", "ours");
+    let two = rows.of(Part::Micro, "new connection, wlc of 2 backends", "ours");
+    let times = thousand.and_then(|row| row.times(two?));
+    bar("new connection, wlc, 1,000 backends against 2", "IPVS: linear", true, 2.0, "×", times, None);
+    let scale = |case: &str| rows.net(Part::Scale, case);
+    let bytes = scale("kernel memory of a connection");
+    bar("kernel memory of a connection", "IPVS 300 + conntrack", true, 300.0, "B", bytes, None);
+    let list = scale("listing a million connections").map(|time| time / 1e3);
+    bar("a million connections listed", "", true, 2.0, "s", list, None);
+    let still = scale("no connections: greatest delay").map(|delay| delay / 1e3);
+    let because =
+        still.map(|delay| format!("without a single connection the greatest delay was {delay:.2} ms"));
+    let delay = scale("a million connections expire: greatest delay").map(|delay| delay / 1e3);
+    bar("greatest delay of a packet while a million connections expire", "", true, 1.0, "ms", delay, because);
+    bars
+}
+
+struct Rows<'a>(&'a [Row]);
+
+impl Rows<'_> {
+    fn of(&self, part: Part, case: &str, who: &str) -> Option<&Row> {
+        self.0.iter().find(|row| row.part == part && row.case == case && row.who == who)
+    }
+
+    fn net(&self, part: Part, case: &str) -> Option<f64> {
+        let row = self.of(part, case, "ours").filter(|row| row.is_valid())?;
+        Some(spread(row.net()).median)
+    }
+
+    /// How many times as much the one needs as the other.
+    fn times(&self, part: Part, case: &str, one: &str, other: &str) -> Option<f64> {
+        self.of(part, case, one)?.times(self.of(part, case, other)?)
+    }
+}

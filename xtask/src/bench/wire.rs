@@ -1,0 +1,105 @@
+//! Part two: packets that really move, through one core.
+//!
+//! ```text
+//! generator gen0 ── lan0 10.9.0.1 balancer 10.9.1.1 lan1 ── sink0 sink
+//! ```
+
+mod contender;
+mod topology;
+
+use anyhow::{Result, ensure};
+
+use super::{Part, packet::Packet, row::Row};
+use crate::progress::Steps;
+pub use contender::{Contender, VIP};
+pub use topology::{Send, Wire};
+
+/// A case: what is sent in every round, after what was sent once.
+struct Case {
+    name: &'static str,
+    flows: u32,
+    opens: bool,
+    packets: u32,
+}
+
+/// How much there is to do.
+pub struct Extent {
+    pub part: Part,
+    pub rounds: usize,
+    /// Packets a round of standing connections, and of new ones.
+    pub packets: [u32; 2],
+    /// More flows than the processor's cache holds.
+    pub many_flows: Option<u32>,
+}
+
+const EXTENT: Extent =
+    Extent { part: Part::Wire, rounds: 7, packets: [300_000, 20_000], many_flows: Some(1 << 16) };
+
+/// Measures everybody who can be measured on this machine.
+pub fn run(packet: &Packet, lb_ctl: &std::path::Path) -> Result<Vec<Row>> {
+    let mut wires = Vec::new();
+    for contender in [Contender::Redirect, Contender::Ours, Contender::Nftables, Contender::Routing] {
+        wires.push((contender, contender.set_up(packet, lb_ctl)?));
+    }
+    let steps = Steps::new("packets through one core", wires.len() * 3 * EXTENT.rounds);
+    compare(&wires, &EXTENT, |what| steps.next(what))
+}
+
+/// The rounds, each with every contender once in every case.
+pub fn compare(wires: &[(Contender, Wire)], extent: &Extent, progress: impl Fn(&str)) -> Result<Vec<Row>> {
+    let [standing, new] = extent.packets;
+    let mut cases = vec![Case { name: "1,024 flows", flows: 1 << 10, opens: false, packets: standing }];
+    if let Some(flows) = extent.many_flows {
+        cases.push(Case { name: "65,536 flows", flows, opens: false, packets: standing });
+    }
+    cases.push(Case { name: "new connections", flows: 1 << 22, opens: true, packets: new });
+
+    let mut rows = Vec::new();
+    for case in &cases {
+        let mut of_case: Vec<_> = wires
+            .iter()
+            .map(|(contender, _)| Row {
+                delivered: Some(1.0),
+                ..Row::new(extent.part, case.name, contender.name(), "ns", Vec::new())
+            })
+            .collect();
+        for (contender, wire) in wires.iter().filter(|_| !case.opens) {
+            for flags in contender.opening() {
+                wire.send(&Send {
+                    flags,
+                    flows: case.flows,
+                    first: 0,
+                    count: case.flows,
+                    ..contender.send()
+                })?;
+            }
+        }
+        let before = connections(wires)?;
+        let mut first = 0;
+        for _ in 0..extent.rounds {
+            for ((contender, wire), row) in wires.iter().zip(&mut of_case) {
+                progress(&format!("{}: {}", case.name, contender.name()));
+                let flags = if case.opens { "syn" } else { "ack" };
+                let send = Send { flags, flows: case.flows, first, count: case.packets, ..contender.send() };
+                let sent = wire.send(&send)?;
+                row.samples.push(sent.nanoseconds_each);
+                row.delivered = row.delivered.map(|least| least.min(sent.delivered));
+            }
+            first += case.packets;
+        }
+        if case.opens {
+            for (((contender, _), before), after) in wires.iter().zip(before).zip(connections(wires)?) {
+                let opened = after.zip(before).map(|(after, before)| after.saturating_sub(before));
+                // A few of the flows were there.
+                let enough = opened.is_none_or(|opened| opened >= u64::from(first) * 95 / 100);
+                ensure!(enough, "{}: {opened:?} connections after {first} SYNs", contender.name());
+            }
+        }
+        rows.extend(of_case);
+    }
+    Ok(rows)
+}
+
+fn connections(wires: &[(Contender, Wire)]) -> Result<Vec<Option<u64>>> {
+    wires.iter().map(|(contender, wire)| contender.connections(wire)).collect()
+}
