@@ -119,8 +119,14 @@ pub mod state {
     pub const SYNACK: u8 = 10;
     /// Any UDP flow.
     pub const UDP: u8 = 11;
-    /// How many states have a timeout.
-    pub const COUNT: usize = 16;
+    /// SCTP's states start here (`IP_VS_SCTP_S_NONE`), in IPVS's order.
+    pub const SCTP: u8 = 16;
+    /// `IP_VS_SCTP_S_ESTABLISHED`.
+    pub const SCTP_ESTABLISHED: u8 = SCTP + 8;
+    /// `IP_VS_SCTP_S_CLOSED`, the last.
+    pub const SCTP_CLOSED: u8 = SCTP + 13;
+    /// How many states have a timeout; a power of two, so that a state can be masked.
+    pub const COUNT: usize = 32;
     /// The slot is in no index any more; the sweep lets it rest for a round.
     pub const DEAD: u8 = 0xfd;
     /// The slot has rested since the sweep's last round, so that no CPU still holds it.
@@ -129,7 +135,7 @@ pub mod state {
     pub const FREE: u8 = 0xff;
 
     /// The words of `ipvsadm -Lc`, by number.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 30] = [
         "NONE",
         "ESTABLISHED",
         "SYN_SENT",
@@ -142,6 +148,24 @@ pub mod state {
         "LISTEN",
         "SYNACK",
         "UDP",
+        "ERR!",
+        "ERR!",
+        "ERR!",
+        "ERR!",
+        "NONE",
+        "INIT1",
+        "INIT",
+        "C-SENT",
+        "C-REPLIED",
+        "C-WAIT",
+        "COOKIE",
+        "C-ECHOED",
+        "ESTABLISHED",
+        "S-SENT",
+        "S-RECEIVED",
+        "S-ACK-SENT",
+        "REJECTED",
+        "CLOSED",
     ];
 
     /// Whether a word belongs to a connection that packets can find. A slot never used is all
@@ -151,10 +175,16 @@ pub mod state {
         word > 0xff && (word as u8) < DEAD
     }
 
-    /// Whether a state counts as an active connection (`tcp_state_active_table`).
+    /// The place of a state's timeout.
+    #[inline(always)]
+    pub const fn timeout(state: u8) -> usize {
+        state as usize & (COUNT - 1)
+    }
+
+    /// Whether a state counts as an active connection (`tcp_state_active_table`, `set_sctp_state`).
     #[inline(always)]
     pub const fn is_active(state: u8) -> bool {
-        matches!(state, ESTABLISHED | SYN_SENT | SYN_RECV | SYNACK)
+        matches!(state, ESTABLISHED | SYN_SENT | SYN_RECV | SYNACK | SCTP_ESTABLISHED)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod connection;
 pub mod device;
 pub mod fragment;
 pub mod limits;
+pub mod mark;
 pub mod neighbour;
 pub mod reason;
 pub mod scheduler;
@@ -41,6 +42,10 @@ pub mod protocol {
     pub const IPV6: u8 = 41;
     /// Generic routing encapsulation.
     pub const GRE: u8 = 47;
+    /// Encapsulating Security Payload (RFC 4303).
+    pub const ESP: u8 = 50;
+    /// Authentication Header (RFC 4302).
+    pub const AH: u8 = 51;
     /// ICMP for IPv4.
     pub const ICMP: u8 = 1;
     /// ICMP for IPv6.

@@ -28,3 +28,11 @@ pub const DEVICES: u32 = 4_096;
 pub const CACHE: u32 = 16_384;
 /// The highest weight of a backend, as in Debian's ipvsadm 1.31 (65,535 upstream).
 pub const WEIGHT: u32 = i32::MAX as u32;
+/// Rules of firewall marks, in two generations.
+pub const MARK_RULES: u32 = 1 << 15;
+/// Prefixes that they make, in two generations.
+pub const MARK_PREFIXES: u32 = 1 << 18;
+/// Ranges of ports that they make, in two generations.
+pub const MARK_RANGES: u32 = 1 << 17;
+/// Pairs of interface and protocol that they name, in two generations.
+pub const MARK_CLASSES: u32 = 4_096;

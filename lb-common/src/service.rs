@@ -19,6 +19,15 @@ pub struct ServiceKey {
     pub reserved: u8,
 }
 
+impl ServiceKey {
+    /// The key of the service for packets with a firewall mark.
+    #[inline(always)]
+    pub const fn of_mark(mark: u32, is_ipv4: bool) -> Self {
+        let protocol = if is_ipv4 { 4 } else { 6 };
+        Self { address: Address::UNSPECIFIED, mark, port: 0, protocol, reserved: 0 }
+    }
+}
+
 const _: () = assert!(size_of::<ServiceKey>() == 24);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]

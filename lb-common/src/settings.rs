@@ -22,7 +22,7 @@ pub struct Settings {
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 96);
+const _: () = assert!(size_of::<Settings>() == 160);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Settings {}
@@ -42,8 +42,21 @@ impl Settings {
         timeouts[state::LISTEN as usize] = ticks(120);
         timeouts[state::SYNACK as usize] = ticks(120);
         timeouts[state::UDP as usize] = ticks(300);
+        timeouts[sctp(1)] = ticks(4);
+        let mut number = 2;
+        while number <= state::SCTP_CLOSED - state::SCTP {
+            timeouts[sctp(number)] = ticks(61);
+            number += 1;
+        }
+        timeouts[state::SCTP_ESTABLISHED as usize] = ticks(900);
+        timeouts[sctp(12)] = ticks(4);
         Self { layout: crate::LAYOUT_VERSION, services: 0, timeouts, secret, connections, reserved: 0 }
     }
+}
+
+/// The place of a timeout by IPVS's number of the state: 1 is INIT1, 12 is REJECTED (`sctp_timeouts`).
+const fn sctp(number: u8) -> usize {
+    (state::SCTP + number) as usize
 }
 
 /// One element: how far the connection table has been used, and where the sweep stands.

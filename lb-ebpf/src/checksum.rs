@@ -4,6 +4,8 @@
 //! over wider words and folded later, in any byte order, because a carry out of one word goes into
 //! another. So replacing an old word `m` by a new `m'` changes the checksum `c` to `~(~c + ~m + m')`.
 
+pub mod crc32c;
+
 use crate::Frame;
 use lb_common::address::Address;
 

@@ -3,9 +3,10 @@
 use crate::{
     Reason, Tables,
     index::{self, Found},
+    packet::NO_CHUNK,
     packet::{Flow, Packet},
     schedule::{self, lightest},
-    state::tcp::{self, Side},
+    state::{Side, sctp, tcp},
     wire::tcp::flags::SYN,
 };
 use lb_common::{
@@ -58,14 +59,15 @@ impl Found<'_> {
         remaining(self.connection.expires, now) <= 0
     }
 
-    /// Whether a client's SYN starts a new connection in this one's place (`conn_reuse_mode` 1).
+    /// Whether a client's SYN or INIT starts a new connection in this one's place (`conn_reuse_mode` 1).
     #[inline(always)]
     fn is_renewed_by(&self, packet: &Packet) -> bool {
-        let current = self.word as u8;
-        packet.tcp_flags & SYN != 0
-            && self.direction == Direction::Forward
-            && (current == state::TIME_WAIT || current == state::CLOSE)
-            && self.connection.template == 0
+        let is_over = match self.word as u8 {
+            state::TIME_WAIT | state::CLOSE => packet.tcp_flags & SYN != 0,
+            state::SCTP_CLOSED => packet.chunk == sctp::Event::Init as u8,
+            _ => false,
+        };
+        is_over && self.direction == Direction::Forward && self.connection.template == 0
     }
 
     /// Moves the connection to the state after `packet` and restarts its timer.
@@ -73,14 +75,23 @@ impl Found<'_> {
     fn advance<T: Tables>(&mut self, tables: &T, packet: &Packet, settings: &Settings, now: u32) {
         let mut current = self.word as u8;
         let side = self.side();
-        if packet.flow.protocol as u8 == protocol::TCP && !packet.is_later_fragment() {
-            let event = tcp::event(packet.tcp_flags);
-            // A plain ACK in ESTABLISHED, which nearly every packet is, changes nothing on any side.
-            if current != state::ESTABLISHED || event != tcp::Event::Ack {
-                current = self.transition(tables, side, event);
+        // The next state is computed from the present one, each time another CPU was faster.
+        if !packet.is_later_fragment() {
+            match packet.flow.protocol as u8 {
+                protocol::TCP => {
+                    let event = tcp::event(packet.tcp_flags);
+                    // A plain ACK in ESTABLISHED, which nearly every packet is, changes nothing on any side.
+                    if current != state::ESTABLISHED || event != tcp::Event::Ack {
+                        current = self.transition(tables, |current| tcp::next(side, event, current));
+                    }
+                }
+                protocol::SCTP if packet.chunk != NO_CHUNK => {
+                    current = self.transition(tables, |current| sctp::next(side, packet.chunk, current));
+                }
+                _ => {}
             }
         }
-        let timeout = settings.timeouts[(current & 0xf) as usize];
+        let timeout = settings.timeouts[state::timeout(current)];
         let expires = now.wrapping_add(timeout);
         // Within one tick the line stays clean: most packets of a busy connection write nothing.
         if self.connection.expires != expires {
@@ -105,10 +116,10 @@ impl Found<'_> {
     }
 
     #[inline(always)]
-    fn transition<T: Tables>(&mut self, tables: &T, side: Side, event: tcp::Event) -> u8 {
+    fn transition<T: Tables>(&mut self, tables: &T, after: impl Fn(u8) -> u8) -> u8 {
         for _ in 0..RETRIES {
             let current = self.word as u8;
-            let next = tcp::next(side, event, current);
+            let next = after(current);
             if next == current {
                 break;
             }
@@ -173,8 +184,12 @@ pub fn create<T: Tables>(tables: &T, flow: &Flow, member: u32) -> Result<(), Rea
     connection.backend_index = member.backend;
     connection.template = 0;
     connection.controlled = 0;
-    let first = if flow.protocol as u8 == protocol::UDP { state::UDP } else { state::NONE };
-    connection.expires = tables.now().wrapping_add(settings.timeouts[(first & 0xf) as usize]);
+    let first = match flow.protocol as u8 {
+        protocol::UDP => state::UDP,
+        protocol::SCTP => state::SCTP,
+        _ => state::NONE,
+    };
+    connection.expires = tables.now().wrapping_add(settings.timeouts[state::timeout(first)]);
     let word = next_use(connection.word, first);
     // Nobody can find the slot before it is in the index, and entering it there is a full barrier.
     connection.word = word;

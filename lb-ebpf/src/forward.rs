@@ -40,6 +40,12 @@ fn try_forward<F: Frame, T: Tables>(
             Direction::Reply => Reason::ReplyTtlExpired,
         });
     }
+    let exit = match exit {
+        Ok(()) if partial::is_open_sctp(frame, packet) && !frame.keeps_buffer() => {
+            Err(Reason::KernelChecksum)
+        }
+        exit => exit,
+    };
     let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
     match connection.method() {
         method::ROUTE => route::forward(frame, packet, connection, exit),
@@ -48,8 +54,8 @@ fn try_forward<F: Frame, T: Tables>(
     }
 }
 
-/// Whether a packet carries the checksum of TCP or UDP, which a sender may have left open.
+/// Whether a packet carries the checksum of TCP or UDP.
 #[inline(always)]
 fn has_checksum(packet: &Packet) -> bool {
-    matches!(packet.flow.protocol as u8, protocol::TCP | protocol::UDP)
+    packet.has_transport() && matches!(packet.flow.protocol as u8, protocol::TCP | protocol::UDP)
 }

@@ -31,6 +31,11 @@ pub trait Frame {
     /// Index of the interface that the packet came in by.
     fn interface(&self) -> u32;
 
+    /// The firewall mark that the kernel keeps with the packet; 0 where there is none yet, as in XDP.
+    fn mark(&self) -> u32 {
+        0
+    }
+
     /// Whether the transport checksum may still be the bare sum of the pseudo-header: a sender on
     /// the same machine leaves the rest to a network card that there is not.
     fn may_be_partial(&self) -> bool;

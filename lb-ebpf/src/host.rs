@@ -3,6 +3,7 @@
 use crate::{
     Frame, Reason, Route, Steps, Tables,
     arrival::{ARRIVALS, Arrival},
+    mark::Compiled,
 };
 use bytemuck::{Pod, Zeroable, bytes_of, pod_read_unaligned};
 use lb_common::{
@@ -15,6 +16,7 @@ use lb_common::{
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
     limits::SERVICE_SLOTS,
+    mark::{ClassKey, Found, Prefix, Range},
     neighbour::{Neighbour, VOUCHES, Vouch},
     scheduler::{NO_BACKEND, Turn},
     service::{Service, ServiceKey},
@@ -130,6 +132,8 @@ pub struct HostTables {
     pub used: Cell<u32>,
     /// Services by key.
     pub services: HashMap<ServiceKey, Service>,
+    /// Firewall marks: the generation, and the tables.
+    pub marks: (u32, Compiled),
     /// Member lists.
     pub members: Vec<Member>,
     /// Blocks of member lists.
@@ -173,6 +177,7 @@ impl HostTables {
             connections: Elements::new(connections),
             used: Cell::new(0),
             services: HashMap::new(),
+            marks: (0, Compiled::default()),
             members: Vec::new(),
             blocks: Elements::new(BLOCKS),
             lookup: Vec::new(),
@@ -233,6 +238,27 @@ impl Tables for HostTables {
 
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         self.services.get(key)
+    }
+
+    fn marks(&self) -> u32 {
+        self.marks.0
+    }
+
+    fn class(&self, key: &ClassKey) -> Option<u32> {
+        self.marks.1.classes.iter().find(|(found, _)| found == key).map(|(_, table)| *table)
+    }
+
+    fn prefix(&self, key: &Prefix) -> Option<&Found> {
+        let bits = |prefix: &Prefix| u128::from_be_bytes(bytemuck::cast(prefix.address));
+        let matches = |prefix: &Prefix, length: u8| {
+            prefix.table == key.table && (bits(prefix) ^ bits(key)).leading_zeros() >= length.into()
+        };
+        let all = self.marks.1.prefixes.iter().filter(|(prefix, length, _)| matches(prefix, *length));
+        all.max_by_key(|(_, length, _)| *length).map(|(.., found)| found)
+    }
+
+    fn range(&self, position: u32) -> Option<&Range> {
+        self.marks.1.ranges.get(position as usize)
     }
 
     fn member(&self, position: u32) -> Option<&Member> {

@@ -44,7 +44,7 @@ fn quoted<F: Frame>(frame: &F, packet: &Packet) -> Result<Packet, Reason> {
     }
     let quoted = Packet::quoted(frame, packet.transport as usize + icmp::LENGTH, packet.is_ipv4())?;
     match quoted.flow.protocol as u8 {
-        protocol::TCP | protocol::UDP => Ok(quoted),
+        protocol::TCP | protocol::UDP | protocol::SCTP => Ok(quoted),
         _ => Err(Reason::IcmpToHost),
     }
 }
@@ -151,8 +151,9 @@ fn requote<F: Frame>(
     frame.store(quoted.transport as usize, [inner.source_port, inner.destination_port])?;
     let place = quoted.transport as usize
         + if inner.protocol as u8 == protocol::TCP { tcp::CHECKSUM } else { udp::CHECKSUM };
-    // The quote may end before TCP's checksum.
-    if place + 2 <= packet.end as usize
+    // The quote may end before TCP's checksum, and never holds all that SCTP's covers.
+    if inner.protocol as u8 != protocol::SCTP
+        && place + 2 <= packet.end as usize
         && let Some(old) = frame.load::<u16>(place)
         && (old != 0 || inner.protocol as u8 == protocol::TCP)
     {

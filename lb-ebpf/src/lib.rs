@@ -18,6 +18,7 @@ pub mod frame;
 pub mod host;
 pub mod icmp;
 pub mod index;
+pub mod mark;
 pub mod nexthop;
 pub mod open;
 pub mod packet;
@@ -89,12 +90,13 @@ fn parse<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> Resu
 }
 
 #[inline(always)]
-fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &Packet) -> Outcome {
+fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) -> Outcome {
     let now = tables.now();
     let tracked = match packet.is_icmp() {
         true => tables.track_quoted(frame, packet),
         false => match tables.track(packet, now) {
             Err(Reason::MidStream) if open::may_open(packet) => open(frame, tables, packet, now),
+            Err(Reason::MidStream) => Err(open::unopened(tables, packet)),
             known => known,
         },
     };
@@ -116,7 +118,10 @@ fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &Packet) -> Ou
 
 /// Makes a connection for a packet that has none, and counts the packet in it.
 #[inline(always)]
-fn open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet, now: u32) -> Result<Tracked, Reason> {
+fn open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet, now: u32) -> Result<Tracked, Reason> {
+    if packet.mark == 0 && tables.marks() != 0 {
+        packet.mark = tables.mark(packet);
+    }
     tables.check_arrival(frame, packet, now)?;
     let member = tables.schedule(packet)?;
     tables.create(packet, member)?;

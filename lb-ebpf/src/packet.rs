@@ -1,10 +1,10 @@
 //! From bytes to what the packet path decides by.
 
 use crate::{
-    Frame, Reason, Tables,
+    Frame, Reason, Tables, state,
     wire::{
-        ethernet, ethernet::Ethernet, ethernet::Tag, ipv4, ipv4::Ipv4, ipv6, ipv6::Ipv6, tcp, tcp::Tcp,
-        udp::Udp,
+        ethernet, ethernet::Ethernet, ethernet::Tag, ipv4, ipv4::Ipv4, ipv6, ipv6::Ipv6, sctp, sctp::Sctp,
+        tcp, tcp::Tcp, udp::Udp,
     },
 };
 use bytemuck::{Pod, Zeroable};
@@ -44,15 +44,23 @@ pub struct Packet {
     pub transport: u32,
     /// Offset of the end of the IP packet.
     pub end: u32,
+    /// Index of the interface that it came in by.
+    pub interface: u32,
+    /// Its firewall mark, as far as the hook knows one; 0 for none.
+    pub mark: u32,
     /// TTL or hop limit.
     pub ttl: u8,
     /// TCP flags; 0 for other protocols.
     pub tcp_flags: u8,
     /// Of [`bits`].
     pub bits: u8,
-    /// Always 0.
-    pub reserved: u8,
+    /// [`crate::state::sctp::Event`] of an SCTP packet's first chunk, [`NO_CHUNK`] if there is none; 0
+    /// for other protocols.
+    pub chunk: u8,
 }
+
+/// An SCTP packet whose first chunk is not there.
+pub const NO_CHUNK: u8 = 0xff;
 
 /// What a packet is.
 pub mod bits {
@@ -64,6 +72,8 @@ pub mod bits {
     pub const FIRST: u8 = 4;
     /// A later piece: no transport header.
     pub const LATER: u8 = 8;
+    /// AH or ESP, which follow the connection of UDP port 500 between the same hosts: no transport header.
+    pub const FOLLOWS: u8 = 16;
 }
 
 impl Packet {
@@ -71,6 +81,8 @@ impl Packet {
     #[inline(always)]
     pub fn fill<F: Frame, T: Tables>(&mut self, frame: &F, tables: &T) -> Result<(), Reason> {
         *self = Self::default();
+        self.interface = frame.interface();
+        self.mark = frame.mark();
         let header: Ethernet = frame.load(0).ok_or(Reason::TruncatedEthernet)?;
         if header.is_group() {
             return Err(Reason::NotUnicast);
@@ -92,6 +104,10 @@ impl Packet {
         }
         if !frame.holds(self.end as usize) {
             return Err(Reason::TruncatedIp);
+        }
+        if matches!(self.flow.protocol as u8, protocol::AH | protocol::ESP) {
+            self.follow();
+            return Ok(());
         }
         if self.is_later_fragment() {
             let ports = tables.fragment(&self.fragment_key(key)).ok_or(Reason::FragmentUnknown)?;
@@ -219,10 +235,47 @@ impl Packet {
                 self.flow.source_port = header.source;
                 self.flow.destination_port = header.destination;
             }
+            protocol::SCTP => {
+                let header: Sctp = self.header(frame)?;
+                self.flow.source_port = header.source;
+                self.flow.destination_port = header.destination;
+                self.chunk = self.first_chunk(frame);
+            }
             protocol::ICMP | protocol::ICMPV6 => {}
             _ => return Err(Reason::NotBalanced),
         }
         Ok(())
+    }
+
+    /// Takes the flow of the key exchange.
+    #[inline(always)]
+    fn follow(&mut self) {
+        self.flow.source_port = KEY_EXCHANGE;
+        self.flow.destination_port = KEY_EXCHANGE;
+        self.flow.protocol = protocol::UDP as u32;
+        self.bits |= bits::FOLLOWS;
+    }
+
+    /// The event of an SCTP packet's first chunk; an ABORT behind a cookie counts instead.
+    #[inline(always)]
+    fn first_chunk<F: Frame>(&self, frame: &F) -> u8 {
+        let place = self.transport as usize + sctp::LENGTH;
+        let Some(first) = self.chunk(frame, place) else { return NO_CHUNK };
+        if matches!(first.kind, sctp::kind::COOKIE_ECHO | sctp::kind::COOKIE_ACK) {
+            let length = (u16::from_be(first.length) as usize + 3) & 0xfffc;
+            if length >= sctp::CHUNK_LENGTH
+                && let Some(second) = self.chunk(frame, place + length)
+                && second.kind == sctp::kind::ABORT
+            {
+                return state::sctp::event(second.kind);
+            }
+        }
+        state::sctp::event(first.kind)
+    }
+
+    #[inline(always)]
+    fn chunk<F: Frame>(&self, frame: &F, place: usize) -> Option<sctp::Chunk> {
+        if place + sctp::CHUNK_LENGTH > self.end as usize { None } else { frame.load(place) }
     }
 
     #[inline(always)]
@@ -261,6 +314,12 @@ impl Packet {
         matches!(self.flow.protocol as u8, protocol::ICMP | protocol::ICMPV6)
     }
 
+    /// Whether it has a transport header that can be rewritten.
+    #[inline(always)]
+    pub fn has_transport(&self) -> bool {
+        self.bits & (bits::LATER | bits::FOLLOWS) == 0
+    }
+
     /// Whether it is a piece of a larger packet, without a transport header.
     #[inline(always)]
     pub fn is_later_fragment(&self) -> bool {
@@ -280,5 +339,7 @@ impl Packet {
     }
 }
 
+/// The port of the key exchange for AH and ESP (RFC 7296 §2), network order.
+const KEY_EXCHANGE: u16 = 500u16.to_be();
 /// Extension headers that are followed. Real packets carry one or two; each look costs the verifier.
 const MAX_EXTENSIONS: usize = 4;

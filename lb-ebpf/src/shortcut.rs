@@ -24,7 +24,10 @@ use lb_common::{
         state::AVAILABLE,
     },
     bucket::Direction,
-    connection::{exit, state::ESTABLISHED},
+    connection::{
+        exit,
+        state::{self, ESTABLISHED},
+    },
     protocol,
     settings::Settings,
     time::remaining,
@@ -97,7 +100,18 @@ fn plain<F: Frame>(frame: &F, flow: Flow, length: usize, end: u32, ttl: u8, bits
     }
     let network = ethernet::LENGTH as u32;
     let transport = network + length as u32;
-    let mut packet = Packet { flow, network, transport, end, ttl, tcp_flags: 0, bits, reserved: 0 };
+    let mut packet = Packet {
+        flow,
+        network,
+        transport,
+        end,
+        interface: frame.interface(),
+        mark: frame.mark(),
+        ttl,
+        tcp_flags: 0,
+        bits,
+        chunk: 0,
+    };
     packet.transport(frame).ok()?;
     Some(packet)
 }
@@ -127,7 +141,7 @@ fn forward<F: Frame, T: Tables>(
         return None;
     }
     let after = nat::after(connection, &packet.flow, found.direction);
-    let expires = now.wrapping_add(settings.timeouts[(found.word & 0xf) as usize]);
+    let expires = now.wrapping_add(settings.timeouts[state::timeout(found.word as u8)]);
     let is_later = connection.expires != expires;
     if partial::is_partial(frame, packet).ok()? {
         return None;
@@ -168,7 +182,8 @@ fn foreign<T: Tables>(tables: &T, packet: &Packet) -> Option<Outcome> {
         return Some(Outcome::of(Reason::MidStream));
     }
     match tables.service(&key(&packet.flow)) {
-        Some(_) => None,
-        None => Some(Outcome::of(Reason::NotBalanced)),
+        // A firewall mark may make it a service's.
+        None if packet.mark == 0 && tables.marks() == 0 => Some(Outcome::of(Reason::NotBalanced)),
+        _ => None,
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     answer::{self, Answer},
     arrival::{self, Arrival},
     connection::{self, Tracked},
-    forward, icmp, nexthop,
+    forward, icmp, mark, nexthop,
     nexthop::Exit,
     open,
     packet::Packet,
@@ -19,6 +19,7 @@ use lb_common::{
     connection::Connection,
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
+    mark::{ClassKey, Found, Prefix, Range},
     neighbour::{Neighbour, Vouch},
     scheduler::Turn,
     service::{Service, ServiceKey},
@@ -50,6 +51,14 @@ pub trait Tables {
 
     /// The service of a key.
     fn service(&self, key: &ServiceKey) -> Option<&Service>;
+    /// The generation of the tables of firewall marks; 0 when there are no rules.
+    fn marks(&self) -> u32;
+    /// The table of destinations of a class.
+    fn class(&self, key: &ClassKey) -> Option<u32>;
+    /// What the longest prefix of an address leads to.
+    fn prefix(&self, key: &Prefix) -> Option<&Found>;
+    /// The range of ports at a position.
+    fn range(&self, position: u32) -> Option<&Range>;
     /// The entry at a position of the map of member lists.
     fn member(&self, position: u32) -> Option<&Member>;
     /// A block of a member list.
@@ -116,6 +125,12 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn check_arrival<F: Frame>(&self, frame: &F, packet: &Packet, now: u32) -> Result<(), Reason> {
         arrival::check(frame, self, packet, now)
+    }
+
+    /// [`mark::of`].
+    #[inline(always)]
+    fn mark(&self, packet: &Packet) -> u32 {
+        mark::of(self, packet)
     }
 
     /// [`open::schedule`].

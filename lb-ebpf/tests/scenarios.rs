@@ -7,11 +7,16 @@ use lb_common::{
     backend::{Member, state::REMOVED},
     connection::state,
     device::Device,
+    mark::Rule,
     reason::Verdict,
+    service::{Service, ServiceKey},
 };
 use lb_ebpf::{
     Outcome, Reason, Route, handle,
     host::{HostFrame, HostTables},
+    mark::compile,
+    open,
+    packet::Flow,
     sweep,
 };
 use proptest::prelude::*;
@@ -240,4 +245,26 @@ fn a_flow_stays_with_its_backend() {
         seen.insert(first);
     }
     assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn a_mark_s_service_comes_before_the_address_s() {
+    let mut tables = tables(&Scenario::new(PLAIN), 64);
+    let send = |tables: &HostTables, port| {
+        run(tables, segment(0, port, true, SYN, Vec::new()).0.link(OUTSIDE_MAC, CLIENT_MAC).frame(), OUTSIDE)
+    };
+    let of_address = tables.services[&open::key(&Flow {
+        destination: address(BOTH[0].vip),
+        destination_port: 80u16.to_be(),
+        protocol: 6,
+        ..Flow::default()
+    })];
+    let rule = Rule { first_port: 80, last_port: 80, protocol: 6, mark: 7, ..Rule::default() };
+    tables.marks = (1, compile(&[rule], 1, 0).unwrap());
+    assert_eq!(send(&tables, 1).0.reason, Reason::Redirected, "no service of this mark: the address's");
+    let key = ServiceKey::of_mark(7, true);
+    tables.services.insert(key, Service { key, count: 0, ..of_address });
+    assert_eq!(send(&tables, 2).0.reason, Reason::AnsweredUnreachable, "the mark's, which has no backend");
+    tables.services.insert(key, Service { key, ..of_address });
+    assert_eq!(send(&tables, 3).0.reason, Reason::Redirected);
 }

@@ -11,6 +11,7 @@ mod packages;
 mod qemu;
 mod ram_disk;
 mod report;
+mod sctp;
 mod test;
 mod tunnels;
 

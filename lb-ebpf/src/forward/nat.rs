@@ -3,10 +3,10 @@
 use super::partial;
 use crate::{
     Frame, Outcome, Reason,
-    checksum::Change,
+    checksum::{Change, crc32c},
     nexthop::{self, Exit},
     packet::{Flow, Packet, bits},
-    wire::{ipv4, ipv6},
+    wire::{ipv4, ipv6, sctp},
 };
 use lb_common::{
     bucket::Direction,
@@ -91,8 +91,11 @@ fn leave<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, hop: &NextHop) 
 /// Stores the ports of `after` and corrects the transport checksum.
 #[inline(always)]
 fn update<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), Reason> {
-    if packet.is_later_fragment() {
+    if !packet.has_transport() {
         return Ok(());
+    }
+    if packet.flow.protocol as u8 == protocol::SCTP {
+        return update_sctp(frame, packet, after);
     }
     let place = partial::place(packet);
     let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
@@ -103,6 +106,22 @@ fn update<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), 
             .word(packet.flow.destination_port, after.destination_port)
             .apply(old);
         frame.store(place, partial::present(packet, new))?;
+    }
+    store_ports(frame, packet, after)
+}
+
+/// The same for SCTP, whose CRC covers no address. It is zero where the kernel has yet to make it.
+#[inline(always)]
+fn update_sctp<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), Reason> {
+    let place = packet.transport as usize + sctp::CHECKSUM;
+    let old: u32 = frame.load(packet.transport as usize).ok_or(Reason::RewriteFailed)?;
+    let ports = [after.source_port, after.destination_port];
+    let new: u32 = bytemuck::cast(ports);
+    // A first fragment has the CRC of the whole packet, whose length is not known.
+    if packet.is_whole() && old != new && !partial::is_open_sctp(frame, packet) {
+        let sum: u32 = frame.load(place).ok_or(Reason::RewriteFailed)?;
+        let length = packet.end - packet.transport;
+        frame.store(place, crc32c::update(sum, old, new, length))?;
     }
     store_ports(frame, packet, after)
 }

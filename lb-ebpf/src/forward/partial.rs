@@ -1,11 +1,11 @@
 //! Transport checksums that a sender on the same machine has left to a network card that there is not:
-//! the field holds the sum of the pseudo-header.
+//! the field holds the sum of the pseudo-header, or, for SCTP, zero.
 
 use super::has_checksum;
 use crate::{
     Frame, Reason, checksum,
     packet::{Flow, Packet},
-    wire::{tcp, udp},
+    wire::{sctp, tcp, udp},
 };
 use lb_common::protocol;
 
@@ -31,6 +31,16 @@ pub fn is_partial<F: Frame>(frame: &F, packet: &Packet) -> Result<bool, Reason> 
     }
     let present: u16 = frame.load(place(packet)).ok_or(Reason::RewriteFailed)?;
     Ok(present == checksum::fold(pseudo_header(packet, &packet.flow)))
+}
+
+/// Whether the CRC of an SCTP packet is left open. XDP does not complete it: the kernel has to send the
+/// packet.
+#[inline(always)]
+pub fn is_open_sctp<F: Frame>(frame: &F, packet: &Packet) -> bool {
+    frame.may_be_partial()
+        && packet.flow.protocol as u8 == protocol::SCTP
+        && packet.is_whole()
+        && frame.load::<u32>(packet.transport as usize + sctp::CHECKSUM) == Some(0)
 }
 
 /// Stores a partial checksum as it belongs to a packet whose flow is `flow`: completed, or, where the

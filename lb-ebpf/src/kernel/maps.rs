@@ -6,7 +6,7 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_timer},
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, Stack},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Stack},
     macros::{btf_map, map},
     maps::ProgramArray,
 };
@@ -19,6 +19,7 @@ use lb_common::{
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
     limits,
+    mark::{ClassKey, Found, Prefix, Range, Rule},
     neighbour::{Neighbour, VOUCHES, Vouch},
     reason::COUNTERS,
     scheduler::Turn,
@@ -64,6 +65,19 @@ pub static CACHES: LruHashMap<CacheKey, Cache, { limits::CACHE as usize }> = Lru
 /// A [`Cache`] of zeros: too large for the stack.
 #[btf_map]
 pub static CACHE_ZERO: Array<Cache, 1> = Array::new();
+
+/// The generation of the tables of firewall marks; 0 is none.
+#[btf_map]
+pub static MARKS: Array<u32, 1, MAPPABLE> = Array::new();
+#[btf_map]
+pub static MARK_CLASSES: HashMap<ClassKey, u32, { limits::MARK_CLASSES as usize }> = HashMap::new();
+#[btf_map]
+pub static MARK_PREFIXES: LpmTrie<Prefix, Found, { limits::MARK_PREFIXES as usize }> = LpmTrie::new();
+#[btf_map]
+pub static MARK_RANGES: Array<Range, { limits::MARK_RANGES as usize }, MAPPABLE> = Array::new();
+/// Used by `lb-ctl` alone: what the tables are made of.
+#[btf_map]
+pub static MARK_RULES: Array<Rule, { limits::MARK_RULES as usize }, MAPPABLE> = Array::new();
 
 #[btf_map]
 pub static BACKENDS: Array<Backend, BACKENDS_MAX, MAPPABLE> = Array::new();

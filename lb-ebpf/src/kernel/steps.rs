@@ -13,7 +13,7 @@ use lb_ebpf::{
     answer::{self, Answer},
     arrival,
     connection::{self, Tracked},
-    forward, icmp, nexthop,
+    forward, icmp, mark, nexthop,
     nexthop::Exit,
     open,
     packet::Packet,
@@ -29,6 +29,11 @@ impl Steps for Maps {
     #[inline(always)]
     fn check_arrival<F: Frame>(&self, _frame: &F, packet: &Packet, now: u32) -> Result<(), Reason> {
         exit(unsafe { lb_check_arrival(self.context, packet, now) })
+    }
+
+    #[inline(always)]
+    fn mark(&self, packet: &Packet) -> u32 {
+        unsafe { lb_mark(packet) }
     }
 
     #[inline(always)]
@@ -141,6 +146,12 @@ unsafe extern "C" fn lb_parse(context: *mut xdp_md, packet: *mut Packet) -> u32 
 unsafe extern "C" fn lb_check_arrival(context: *mut xdp_md, packet: *const Packet, now: u32) -> u32 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u32 };
     exit_code(arrival::check(&XdpFrame::of(context), &Maps { context }, packet, now))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_mark(packet: *const Packet) -> u32 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return 0 };
+    mark::of(&UNROUTED, packet)
 }
 
 #[unsafe(no_mangle)]

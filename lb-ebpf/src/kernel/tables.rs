@@ -6,6 +6,7 @@ use aya_ebpf::{
         BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LOOKUP_SRC,
         BPF_NOEXIST, bpf_fib_lookup as FibLookup, xdp_md,
     },
+    btf_maps::lpm_trie::Key,
     helpers::{bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop},
 };
 use core::{
@@ -24,6 +25,7 @@ use lb_common::{
     connection::Connection,
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
+    mark::{ClassKey, Found, Prefix, Range},
     neighbour::{Neighbour, Vouch},
     reason::{COUNTERS, Reason},
     scheduler::{NO_BACKEND, Turn},
@@ -123,6 +125,27 @@ impl Tables for Maps {
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         let slot = unsafe { maps::SERVICES.get(key) }?;
         maps::RECORDS.get(*slot)
+    }
+
+    #[inline(always)]
+    fn marks(&self) -> u32 {
+        maps::MARKS.get(0).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn class(&self, key: &ClassKey) -> Option<u32> {
+        unsafe { maps::MARK_CLASSES.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn prefix(&self, key: &Prefix) -> Option<&Found> {
+        const BITS: u32 = size_of::<Prefix>() as u32 * 8;
+        maps::MARK_PREFIXES.get(&Key::new(BITS, *key))
+    }
+
+    #[inline(always)]
+    fn range(&self, position: u32) -> Option<&Range> {
+        maps::MARK_RANGES.get(position)
     }
 
     #[inline(always)]

@@ -1,18 +1,9 @@
 //! IPVS's TCP state machine (`net/netfilter/ipvs/ip_vs_proto_tcp.c`).
 
+use super::Side;
 use crate::wire::tcp::flags;
+use core::hint::black_box;
 use lb_common::connection::state::*;
-
-/// Which rows of the table a packet moves in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// From the client, where replies are seen too.
-    Input = 0,
-    /// From the backend.
-    Output = 1,
-    /// From the client, where replies are not seen (direct routing, tunnels).
-    InputOnly = 2,
-}
 
 /// The event that a packet's flags stand for: RST before SYN before FIN before ACK.
 #[repr(u8)]
@@ -98,7 +89,8 @@ pub fn next(side: Side, event: Event, state: u8) -> u8 {
         return CLOSE;
     }
     let index = (side as usize * 4 + event as usize) * 16 + (state & 0xf) as usize;
-    NEXT[index & 0xff]
+    // The compiler would drop a mask that it knows to be needless; kernel 6.1 needs it.
+    NEXT[black_box(index) & 0xff]
 }
 
 #[cfg(test)]

@@ -6,9 +6,30 @@ use std::net::{IpAddr, SocketAddr};
 /// What an IP packet carries.
 #[derive(Clone, Debug)]
 pub enum Payload {
-    Tcp { source: u16, destination: u16, flags: u8, data: Vec<u8> },
-    Udp { source: u16, destination: u16, data: Vec<u8> },
-    Icmp { kind: u8, code: u8, detail: u32, quote: Vec<u8> },
+    Tcp {
+        source: u16,
+        destination: u16,
+        flags: u8,
+        data: Vec<u8>,
+    },
+    /// The first chunk's kind, and what it carries.
+    Sctp {
+        source: u16,
+        destination: u16,
+        kind: u8,
+        data: Vec<u8>,
+    },
+    Udp {
+        source: u16,
+        destination: u16,
+        data: Vec<u8>,
+    },
+    Icmp {
+        kind: u8,
+        code: u8,
+        detail: u32,
+        quote: Vec<u8>,
+    },
     Other(u8, Vec<u8>),
 }
 
@@ -78,6 +99,13 @@ pub fn udp(from: &str, to: &str) -> Packet {
     packet(from.ip(), to.ip(), Payload::Udp { source: from.port(), destination: to.port(), data })
 }
 
+/// An SCTP packet with one chunk.
+pub fn sctp(from: &str, to: &str, kind: u8) -> Packet {
+    let (from, to) = (address(from), address(to));
+    let data = b"cookies".to_vec();
+    packet(from.ip(), to.ip(), Payload::Sctp { source: from.port(), destination: to.port(), kind, data })
+}
+
 /// An ICMP or ICMPv6 message; the ports are not looked at.
 pub fn icmp(from: &str, to: &str, kind: u8, code: u8, detail: u32, quote: Vec<u8>) -> Packet {
     packet(address(from).ip(), address(to).ip(), Payload::Icmp { kind, code, detail, quote })
@@ -129,7 +157,9 @@ impl Packet {
 
     pub fn data(mut self, bytes: Vec<u8>) -> Self {
         match &mut self.payload {
-            Payload::Tcp { data, .. } | Payload::Udp { data, .. } => *data = bytes,
+            Payload::Tcp { data, .. } | Payload::Udp { data, .. } | Payload::Sctp { data, .. } => {
+                *data = bytes
+            }
             Payload::Icmp { quote, .. } => *quote = bytes,
             Payload::Other(_, data) => *data = bytes,
         }
@@ -140,13 +170,15 @@ impl Packet {
         match self.payload {
             Payload::Tcp { .. } => 6,
             Payload::Udp { .. } => 17,
+            Payload::Sctp { .. } => 132,
             Payload::Icmp { .. } if self.source.is_ipv4() => 1,
             Payload::Icmp { .. } => 58,
             Payload::Other(protocol, _) => protocol,
         }
     }
 
-    fn transport(&self) -> Vec<u8> {
+    /// Header and data, from the transport header on.
+    pub fn transport(&self) -> Vec<u8> {
         let (mut bytes, place) = match &self.payload {
             Payload::Tcp { source, destination, flags, data } => {
                 let mut bytes = [source.to_be_bytes(), destination.to_be_bytes()].concat();
@@ -166,6 +198,19 @@ impl Packet {
                 bytes.extend(detail.to_be_bytes());
                 bytes.extend(quote);
                 (bytes, 2)
+            }
+            Payload::Sctp { source, destination, kind, data } => {
+                let mut bytes = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+                bytes.extend([0x12, 0x34, 0x56, 0x78, 0, 0, 0, 0, *kind, 0]);
+                bytes.extend((4 + data.len() as u16).to_be_bytes());
+                bytes.extend(data);
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+                // The sender leaves the whole of it open.
+                if self.checksum == Checksum::Full {
+                    let sum = crc32c(&bytes).to_le_bytes();
+                    bytes[8..12].copy_from_slice(&sum);
+                }
+                return bytes;
             }
             Payload::Other(_, bytes) => return bytes.clone(),
         };
@@ -250,6 +295,18 @@ impl Packet {
         bytes.extend(self.packet());
         bytes
     }
+}
+
+/// Bit by bit (RFC 9260 appendix A).
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut sum = u32::MAX;
+    for byte in bytes {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            sum = (sum >> 1) ^ if sum & 1 == 1 { 0x82f6_3b78 } else { 0 };
+        }
+    }
+    !sum
 }
 
 pub fn sum(bytes: &[u8]) -> u16 {

@@ -7,6 +7,7 @@
     reason = "two test binaries use a part of it each; names say what things are"
 )]
 
+pub mod associations;
 pub mod check;
 pub mod errors;
 pub mod flows;
@@ -109,6 +110,10 @@ pub struct Scenario {
     /// How its packets reach it.
     pub method: u32,
     pub tunnel: Tunnel,
+    /// Instead of UDP.
+    pub sctp: bool,
+    /// On the service's side and the backend's, instead of theirs; 0 for none.
+    pub port: u16,
     pub services: bool,
     pub generic: bool,
     pub partial: bool,
@@ -125,6 +130,8 @@ impl Scenario {
             web: Web::There,
             method: method::NAT,
             tunnel: Tunnel::default(),
+            sctp: false,
+            port: 0,
             services: true,
             generic: false,
             partial: false,
@@ -181,9 +188,10 @@ impl Scenario {
     /// Backends, services and members, as they belong in the maps.
     pub fn world(&self) -> (Vec<Backend>, Vec<Member>, Vec<Service>) {
         let mut world = (Vec::new(), Vec::new(), Vec::new());
-        for (ends, kind) in BOTH.into_iter().flat_map(|ends| [(ends, protocol::TCP), (ends, protocol::UDP)]) {
+        let second = if self.sctp { protocol::SCTP } else { protocol::UDP };
+        for (ends, kind) in BOTH.into_iter().flat_map(|ends| [(ends, protocol::TCP), (ends, second)]) {
             let id = world.2.len() as u32;
-            let web: SocketAddr = match self.web {
+            let mut web: SocketAddr = match self.web {
                 Web::There | Web::Nobody => ends.web,
                 Web::Silent => ends.silent,
                 Web::Lost => ends.lost,
@@ -192,7 +200,11 @@ impl Scenario {
             }
             .parse()
             .unwrap();
-            let vip: SocketAddr = ends.vip.parse().unwrap();
+            let mut vip: SocketAddr = ends.vip.parse().unwrap();
+            if self.port != 0 {
+                web.set_port(self.port);
+                vip.set_port(self.port);
+            }
             world.0.push(Backend {
                 address: web.ip().into(),
                 port: web.port().to_be(),
@@ -262,5 +274,5 @@ pub fn back(packet: Packet) -> Option<Vec<u8>> {
 
 /// Every behaviour.
 pub fn all() -> Vec<Scenario> {
-    [flows::all(), shapes::all(), errors::all(), methods::all(), tunnels::all()].concat()
+    [flows::all(), shapes::all(), errors::all(), methods::all(), tunnels::all(), associations::all()].concat()
 }

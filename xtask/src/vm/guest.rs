@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{
     compare, import, load,
     report::{Item, Step},
-    tunnels,
+    sctp, tunnels,
 };
 use crate::{interrupt, run};
 
@@ -28,7 +28,8 @@ pub fn run(args: &Args) -> Result<()> {
     step("the classic job", wanted, || run::demonstration(lb_ctl.clone()))?;
     step("a move from IPVS", wanted, || import::run(&lb_ctl))?;
     step("beside IPVS", wanted, || compare::run(&lb_ctl))?;
-    step("tunnels", wanted, || tunnels::run(&lb_ctl))
+    step("tunnels", wanted, || tunnels::run(&lb_ctl))?;
+    step("SCTP", wanted, || sctp::run(&lb_ctl))
 }
 
 fn step(name: &str, wanted: impl Fn(&str) -> bool, work: impl FnOnce() -> Result<()>) -> Result<()> {

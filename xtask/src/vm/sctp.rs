@@ -1,0 +1,133 @@
+//! SCTP between real stacks, as IPVS was recorded with it: an association at a time, and one that stays open.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddrV4, TcpStream},
+    os::fd::OwnedFd,
+    path::Path,
+    thread::{sleep, spawn},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::net::{
+    AddressFamily, Protocol, RawProtocol, SocketType, accept, bind, connect, listen, socket,
+    sockopt::{Timeout, set_socket_timeout},
+};
+
+use crate::lab::{Lab, Namespace, VIP};
+
+/// One for each method, so that the connections of one are not counted for the other.
+const PORTS: [u16; 2] = [8080, 8081];
+
+/// By the kernel's path and by XDP's where there is one; by NAT, by direct routing's table of states in a tunnel.
+pub fn run(lb_ctl: &Path) -> Result<()> {
+    for redirect in [false, true] {
+        let lab = Lab::raise(lb_ctl.into())?;
+        lab.client.run(["modprobe", "-a", "sctp", "ipip"])?;
+        for (server, name) in [(&lab.web1, "web1"), (&lab.web2, "web2")] {
+            for port in PORTS {
+                serve(server, name, port)?;
+            }
+            server.addresses("lo", &[&format!("{VIP}/32")])?;
+            server.ip("link set tunl0 up")?;
+            for device in ["all", "tunl0"] {
+                server.sysctl(&format!("net/ipv4/conf/{device}/rp_filter"), "0")?;
+            }
+        }
+        if redirect {
+            for (namespace, device) in [(&lab.client, "eth0"), (&lab.switch, "balancer")] {
+                namespace.run(["ethtool", "-K", device, "gro", "on"])?;
+            }
+        }
+        lab.balancer.lb_ctl(["load", "outside", "inside"])?;
+        for (method, port) in ["-m", "-i"].into_iter().zip(PORTS) {
+            associations(&lab, method, port).with_context(|| format!("{method}, GRO {redirect}"))?;
+            println!("SCTP {method}, GRO {redirect}: works");
+        }
+        println!("{}", lab.balancer.lb_ctl(["counters"])?);
+    }
+    Ok(())
+}
+
+fn associations(lab: &Lab, method: &str, port: u16) -> Result<()> {
+    let ctl = |words: &str| lab.balancer.lb_ctl(words.split_whitespace());
+    let service = format!("--sctp-service {VIP}:{port}");
+    ctl(&format!("service add {service} -s rr"))?;
+    for server in [111, 112] {
+        ctl(&format!("backend add {service} -r 192.168.33.{server} {method}"))?;
+    }
+    for number in 0..4 {
+        let mut stream = open(&lab.client, port)?;
+        let expected = if number % 2 == 0 { "web2" } else { "web1" };
+        ensure!(receive(&mut stream)? == expected, "association {number}");
+        stream.write_all(b"x")?;
+        ensure!(receive(&mut stream)? == format!("{expected}:x"), "the answer of {expected}");
+    }
+    let kept = open(&lab.client, port)?;
+    sleep(Duration::from_millis(500));
+    let rows = lab.balancer.connections()?.into_iter();
+    let ours = rows.filter(|row| row.service.ends_with(&format!(":{port}")));
+    let mut states: Vec<_> = ours.map(|row| row.state).collect();
+    states.sort();
+    let expected = ["CLOSED", "CLOSED", "CLOSED", "CLOSED", "ESTABLISHED"];
+    ensure!(states == expected, "{states:?}");
+    let list = ctl("list -n")?;
+    let rows: Vec<Vec<_>> = list
+        .lines()
+        .filter(|line| line.starts_with("  -> 192"))
+        .map(|line| line.split_whitespace().skip(4).collect())
+        .collect();
+    ensure!(rows == [["0", "2"], ["1", "2"]], "{list}");
+    drop(kept);
+    ctl("clear").map(drop)
+}
+
+fn open(client: &Namespace, port: u16) -> Result<TcpStream> {
+    let vip: Ipv4Addr = VIP.parse()?;
+    client.inside(|| -> Result<TcpStream> {
+        let socket = association()?;
+        for direction in [Timeout::Send, Timeout::Recv] {
+            set_socket_timeout(&socket, direction, Some(Duration::from_secs(10)))?;
+        }
+        connect(&socket, &SocketAddrV4::new(vip, port)).context("connecting")?;
+        Ok(TcpStream::from(socket))
+    })?
+}
+
+fn association() -> Result<OwnedFd> {
+    let number = RawProtocol::new(132).context("a number")?;
+    Ok(socket(AddressFamily::INET, SocketType::STREAM, Some(Protocol::from_raw(number)))?)
+}
+
+fn receive(stream: &mut TcpStream) -> Result<String> {
+    let mut data = [0; 100];
+    let length = stream.read(&mut data)?;
+    Ok(String::from_utf8_lossy(&data[..length]).into_owned())
+}
+
+/// Says its name, then echoes. Its thread ends with the machine.
+fn serve(namespace: &Namespace, name: &str, port: u16) -> Result<()> {
+    let listener = namespace.inside(|| -> Result<OwnedFd> {
+        let listener = association()?;
+        bind(&listener, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
+        listen(&listener, 16)?;
+        Ok(listener)
+    })??;
+    let name = name.to_owned();
+    spawn(move || {
+        while let Ok(client) = accept(&listener) {
+            let (mut client, name) = (TcpStream::from(client), name.clone());
+            spawn(move || {
+                let mut data = [0; 100];
+                let mut sent = client.write_all(name.as_bytes());
+                while sent.is_ok()
+                    && let Ok(length @ 1..) = client.read(&mut data)
+                {
+                    sent = client.write_all(&[name.as_bytes(), b":", &data[..length]].concat());
+                }
+            });
+        }
+    });
+    Ok(())
+}
