@@ -9,6 +9,7 @@ pub mod ipvsadm;
 pub mod list;
 pub mod load;
 pub mod man;
+pub mod mark;
 pub mod service;
 pub mod set;
 pub mod status;

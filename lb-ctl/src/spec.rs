@@ -1,5 +1,6 @@
 //! Text ↔ types: addresses, services, scheduler flags. Every command reads and writes through here.
 
+pub mod mark;
 mod mask;
 mod resolver;
 mod service;

@@ -107,7 +107,7 @@ impl Who {
         if !is_unicast(address) {
             usage!("'{text}' is not the address of one host; write a unicast address");
         }
-        if port == 0 {
+        if port == 0 && !matches!(service, ServiceName::Mark { .. }) {
             usage!("'{text}': port 0 is no port of a server; write {}", Endpoint { address, port: 80 });
         }
         Ok((service, Endpoint { address, port }))
@@ -125,7 +125,7 @@ impl Spec {
     fn add(self) -> Result<()> {
         let (service, mut backend) = self.who.parse()?;
         let settings = self.settings(Member::default())?;
-        if settings.method.is_some_and(method::keeps_destination) {
+        if settings.method.is_some_and(|method| method::keeps_destination(method, service)) {
             // As ipvsadm does: the packet arrives with the service's port, whatever is written here.
             backend.port = service.port();
         }
@@ -150,7 +150,7 @@ impl Spec {
         let old = change.version(&service.key()).map(|version| version.members[position]).unwrap_or_default();
         let settings = self.settings(old)?;
         let method = settings.method.unwrap_or(old.method);
-        if method::keeps_destination(method) && backend.port != service.port() {
+        if method::keeps_destination(method, service) && backend.port != service.port() {
             usage!(
                 "{backend} has another port than {service}, which only -m can give it; add it again with -g or -i"
             );

@@ -64,6 +64,15 @@ pub struct Selector {
     /// UDP service
     #[arg(short, long, value_name = "ADDRESS:PORT")]
     udp_service: Option<String>,
+    /// SCTP service
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    sctp_service: Option<String>,
+    /// Service for packets with a firewall mark (lb-ctl mark)
+    #[arg(short, long, value_name = "MARK", allow_hyphen_values = true)]
+    fwmark_service: Option<String>,
+    /// With -f: for IPv6 packets
+    #[arg(short = '6', long)]
+    ipv6: bool,
 }
 
 impl Selector {
@@ -77,11 +86,24 @@ impl Selector {
 
     /// The service, if any.
     pub fn optional(&self) -> Result<Option<ServiceName>> {
-        match (&self.tcp_service, &self.udp_service) {
-            (Some(tcp), Some(udp)) => usage!("-t {tcp} and -u {udp}: name one service"),
-            (Some(text), None) => ServiceName::parse(Protocol::Tcp, text).map(Some),
-            (None, Some(text)) => ServiceName::parse(Protocol::Udp, text).map(Some),
-            (None, None) => Ok(None),
+        let named = [
+            ("-t", Some(Protocol::Tcp), &self.tcp_service),
+            ("-u", Some(Protocol::Udp), &self.udp_service),
+            ("--sctp-service", Some(Protocol::Sctp), &self.sctp_service),
+            ("-f", None, &self.fwmark_service),
+        ];
+        let named: Vec<_> =
+            named.iter().filter_map(|(option, kind, text)| Some((option, kind, text.as_deref()?))).collect();
+        if self.ipv6 && self.fwmark_service.is_none() {
+            usage!("-6 belongs to a firewall mark; write the address of another service in IPv6");
+        }
+        match named[..] {
+            [] => Ok(None),
+            [(_, Some(protocol), text)] => ServiceName::parse(*protocol, text).map(Some),
+            [(_, None, text)] => ServiceName::parse_mark(text, self.ipv6).map(Some),
+            [(one, _, first), (other, _, second), ..] => {
+                usage!("{one} {first} and {other} {second}: name one service")
+            }
         }
     }
 }

@@ -102,9 +102,9 @@ impl Options {
 }
 
 /// Whether packets keep their destination address and port on the way, so that the backend's port
-/// is the service's.
-pub const fn keeps_destination(method: u32) -> bool {
-    method != NAT
+/// is the service's. A firewall mark has none.
+pub const fn keeps_destination(method: u32, service: ServiceName) -> bool {
+    method != NAT && !matches!(service, ServiceName::Mark { .. })
 }
 
 /// Only a tunnel leads from one family to the other.
