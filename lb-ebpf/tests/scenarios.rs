@@ -4,12 +4,13 @@ mod scenario;
 
 use lb_common::{
     address::Address,
-    backend::{Member, state::REMOVED},
+    backend::{Member, method::TUNNEL, state::REMOVED},
     connection::state,
     device::Device,
     mark::Rule,
     reason::Verdict,
     service::{Service, ServiceKey},
+    tunnel::Tunnel,
 };
 use lb_ebpf::{
     Outcome, Reason, Route, handle,
@@ -22,6 +23,7 @@ use lb_ebpf::{
 use proptest::prelude::*;
 use scenario::{
     ACK, BOTH, CLIENT_MAC, FIN, INSIDE, INSIDE_MAC, MTU, OUTSIDE, OUTSIDE_MAC, RST, SYN, Scenario, WEB_MAC,
+    Web,
     check::checksums,
     frames::{Packet, tcp, udp},
 };
@@ -267,4 +269,27 @@ fn a_mark_s_service_comes_before_the_address_s() {
     assert_eq!(send(&tables, 2).0.reason, Reason::AnsweredUnreachable, "the mark's, which has no backend");
     tables.services.insert(key, Service { key, ..of_address });
     assert_eq!(send(&tables, 3).0.reason, Reason::Redirected);
+}
+
+/// Where an outer packet of a tunnel carries the packet itself.
+fn carried(frame: &[u8], between: usize) -> &[u8] {
+    let outer = if frame[12] == 8 { 20 } else { 40 };
+    &frame[14 + outer + between..]
+}
+
+proptest! {
+    #[test]
+    fn what_is_unwrapped_is_what_was_sent_but_for_its_ttl(
+        family in 0usize..2, across: bool, kind in 0usize..4, port in 1u16.., is_tcp: bool,
+        data in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let (kind, flags, between) = [(0, 0, 0), (1, 0, 12), (2, 0, 4), (2, 1, 8)][kind];
+        let tunnel = Tunnel { kind, flags, port: 6080u16.to_be() };
+        let web = if across { Web::Across } else { Web::There };
+        let tables = tables(&Scenario { method: TUNNEL, tunnel, web, ..Scenario::new(PLAIN) }, 64);
+        let sent = segment(family, port, is_tcp, SYN, data).0;
+        let (outcome, out) = run(&tables, sent.clone().link(OUTSIDE_MAC, CLIENT_MAC).frame(), OUTSIDE);
+        prop_assert_eq!(outcome, Outcome { reason: Reason::Redirected, detail: INSIDE });
+        prop_assert_eq!(carried(&out, between), &sent.ttl(63).packet()[..]);
+    }
 }
