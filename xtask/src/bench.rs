@@ -98,8 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
     let bars = bars::of(&rows);
     print!("{}\n{}\n", table::bars(&bars, all), machine.describe());
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/bench");
-    let directory = args.save.clone().or_else(|| all.then_some(docs)).filter(|_| failures.is_empty());
-    if let Some(directory) = directory {
+    if let Some(directory) = args.save.clone().or_else(|| all.then_some(docs)) {
         report::write(&directory, &machine, &bars, &rows)?;
         println!("written to {}", directory.display());
     }

@@ -58,7 +58,9 @@ pub fn of(rows: &[Row]) -> Vec<Bar> {
     for (flows, peer, wanted) in
         [("65,536 flows", "Katran 380 ns", 228.0), ("524,288 flows", "Katran 414 ns", 248.4)]
     {
-        let memory = micro(&format!("the memory alone, {flows}"))
+        let memory = rows
+            .of(Part::Micro, &format!("the memory alone, {flows}"), "nobody")
+            .map(|row| spread(row.net()).median)
             .map(|floor| format!("the three cache lines of a connection alone take {floor:.0} ns"));
         let value = micro(&format!("established, IPv4, {flows}"));
         bar(&format!("the same, {flows}"), peer, true, wanted, "ns", value, memory);

@@ -46,8 +46,15 @@ pub fn run(packet: &Packet, only: Option<&str>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for Measured { case, flows, samples } in measured {
         let floor = if flows == 0 { &floor } else { &floor_of_flows };
-        let mut row = Row::new(Part::Micro, &case, "ours", "ns", samples);
-        row.floor.clone_from(floor);
+        let who = if ["floor", "the memory", "bare redirect"].iter().any(|name| case.starts_with(name)) {
+            "nobody"
+        } else {
+            "ours"
+        };
+        let mut row = Row::new(Part::Micro, &case, who, "ns", samples);
+        if !case.starts_with("floor") {
+            row.floor.clone_from(floor);
+        }
         rows.push(row);
         if let Some((case, nanoseconds)) = PEERS.iter().find(|(name, _)| *name == case) {
             rows.push(Row::published(Part::Micro, case, KATRAN, "ns", *nanoseconds));
