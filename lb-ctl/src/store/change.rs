@@ -186,10 +186,8 @@ impl Change {
         let (record, mut list) = (old.record, old.members.clone());
         let identity = Identity { service: record.id, protocol: key.protocol, address, port };
         let slot = self.store.take_backend(identity)?;
-        let new = Member { backend: slot, weight: 1, method: method::NAT, ..Member::default() };
-        let new = asked.applied_to(new);
-        self.store.set_tunnel(slot, new.tunnel);
-        list.insert(0, new);
+        list.insert(0, asked.applied_to(Member { backend: slot, weight: 1, ..Member::default() }));
+        self.store.set_tunnel(slot, list[0].tunnel);
         self.publish_list(record, list)?;
         self.store.clear_overload(slot);
         Ok(())
