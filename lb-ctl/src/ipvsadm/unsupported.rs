@@ -2,26 +2,21 @@
 //! not done; a row goes when the packet path has it.
 
 use super::failure::Failure;
-use crate::{
-    spec::{Protocol, ServiceName},
-    store::Schedule,
-};
+use crate::store::Schedule;
 use lb_common::service::engine;
 
 /// Whether a service needs what there is not, and what to say then.
-type Row = (fn(ServiceName, &Schedule) -> bool, &'static str);
+type Row = (fn(&Schedule) -> bool, &'static str);
 
-const SERVICES: [Row; 5] = [
-    (|name, _| matches!(name, ServiceName::Mark { .. }), "-f (firewall marks)"),
-    (|name, _| name.protocol() == Some(Protocol::Sctp), "--sctp-service"),
-    (|_, schedule| schedule.engine.is_some_and(|engine| engine != engine::NONE), "--pe"),
-    (|_, schedule| schedule.persistence.is_some_and(|seconds| seconds != 0), "-p (persistence)"),
-    (|_, schedule| schedule.one_packet == Some(true), "-o (one-packet scheduling)"),
+const SERVICES: [Row; 3] = [
+    (|schedule| schedule.engine.is_some_and(|engine| engine != engine::NONE), "--pe"),
+    (|schedule| schedule.persistence.is_some_and(|seconds| seconds != 0), "-p (persistence)"),
+    (|schedule| schedule.one_packet == Some(true), "-o (one-packet scheduling)"),
 ];
 
 /// Refuses a service that packets would not get.
-pub fn check_service(name: ServiceName, schedule: &Schedule) -> Result<(), Failure> {
-    match SERVICES.iter().find(|(needs, _)| needs(name, schedule)) {
+pub fn check_service(schedule: &Schedule) -> Result<(), Failure> {
+    match SERVICES.iter().find(|(needs, _)| needs(schedule)) {
         Some((_, what)) => refuse(what),
         None => Ok(()),
     }
