@@ -45,6 +45,16 @@ impl Address {
         Self { words: [0, low] }
     }
 
+    /// From the first four bytes, the rest being zero.
+    #[inline(always)]
+    pub const fn from_first(raw: u32) -> Self {
+        #[cfg(target_endian = "little")]
+        let high = raw as u64;
+        #[cfg(target_endian = "big")]
+        let high = (raw as u64) << 32;
+        Self { words: [high, 0] }
+    }
+
     /// The four bytes of an IPv4 address as they go into a packet. Meaningless for IPv6.
     #[inline(always)]
     pub const fn ipv4(self) -> u32 {

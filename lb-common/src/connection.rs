@@ -36,9 +36,10 @@ pub struct Connection {
     pub backend_index: u32,
     /// Tick at which it ends, unless a packet comes first.
     pub expires: u32,
-    /// Slot of the persistence template that controls it, from 1; 0 is none.
+    /// Slot of the persistence template that controls it, from 1; 0 is none. Of a template: its
+    /// timeout in ticks.
     pub template: u32,
-    /// Connections that a template controls; atomic.
+    /// Connections that a template controls; changed by atomic addition.
     pub controlled: u32,
 }
 
@@ -52,6 +53,19 @@ impl Connection {
     #[inline(always)]
     pub const fn state(&self) -> u8 {
         self.word as u8
+    }
+
+    /// Of a template: the digest of the Call-ID that it stands for, 0 for every packet of its client.
+    /// It lies where connections have their next hop towards the client.
+    #[inline(always)]
+    pub fn call(&self) -> u64 {
+        bytemuck::cast::<NextHop, [u64; 3]>(self.to_client)[0]
+    }
+
+    /// The [`NextHop`] that keeps a digest for [`Connection::call`].
+    #[inline(always)]
+    pub fn keeping_call(call: u64) -> NextHop {
+        bytemuck::cast([call, 0, 0])
     }
 
     /// Its [`crate::backend::method`].
@@ -87,8 +101,8 @@ pub const fn next_use(word: u64, state: u8) -> u64 {
 pub mod flags {
     /// The bits that hold the forwarding method.
     pub const METHOD: u8 = 0b11;
-    /// A persistence template, not a connection (`IP_VS_CONN_F_TEMPLATE`).
-    pub const TEMPLATE: u8 = 1 << 2;
+    /// Made for one datagram (`IP_VS_CONN_F_ONE_PACKET`).
+    pub const ONE_PACKET: u8 = 1 << 2;
     /// No packet of the backend has been seen (`IP_VS_CONN_F_NOOUTPUT`).
     pub const NO_OUTPUT: u8 = 1 << 3;
 }
@@ -127,6 +141,13 @@ pub mod state {
     pub const SCTP_CLOSED: u8 = SCTP + 13;
     /// How many states have a timeout; a power of two, so that a state can be masked.
     pub const COUNT: usize = 32;
+    /// A persistence template (`IP_VS_CONN_F_TEMPLATE`): no packet finds it, only [`TEMPLATE`] with
+    /// these bits.
+    pub const TEMPLATE: u8 = 0xf0;
+    /// Of a template: a connection that it controls was established (`IP_VS_CTPL_S_ASSURED`).
+    pub const ASSURED: u8 = 1;
+    /// Of a template: its backend takes no more connections; it has left the index.
+    pub const INVALID: u8 = 2;
     /// The slot is in no index any more; the sweep lets it rest for a round.
     pub const DEAD: u8 = 0xfd;
     /// The slot has rested since the sweep's last round, so that no CPU still holds it.
@@ -168,8 +189,8 @@ pub mod state {
         "CLOSED",
     ];
 
-    /// Whether a word belongs to a connection that packets can find. A slot never used is all
-    /// zero; a used one has counted its use in the upper bits.
+    /// Whether a word belongs to a connection or a template. A slot never used is all zero; a used
+    /// one has counted its use in the upper bits.
     #[inline(always)]
     pub const fn is_live(word: u64) -> bool {
         word > 0xff && (word as u8) < DEAD
@@ -179,6 +200,24 @@ pub mod state {
     #[inline(always)]
     pub const fn timeout(state: u8) -> usize {
         state as usize & (COUNT - 1)
+    }
+
+    /// Whether a word belongs to a connection that packets can find.
+    #[inline(always)]
+    pub const fn is_connection(word: u64) -> bool {
+        word > 0xff && (word as u8) < TEMPLATE
+    }
+
+    /// Whether a word belongs to a template.
+    #[inline(always)]
+    pub const fn is_template(word: u64) -> bool {
+        word as u8 & !(ASSURED | INVALID) == TEMPLATE
+    }
+
+    /// Whether a word belongs to a template that clients can find.
+    #[inline(always)]
+    pub const fn is_valid_template(word: u64) -> bool {
+        word as u8 & !ASSURED == TEMPLATE
     }
 
     /// Whether a state counts as an active connection (`tcp_state_active_table`, `set_sctp_state`).

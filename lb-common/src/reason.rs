@@ -85,6 +85,8 @@ reasons! {
     AnsweredKernel Kernel "answered with an ICMP error, which is left to the kernel to send",
     NoBackend Drop "no backend available",
     BackendRemoved Drop "the connection's backend has been removed",
+    NoCall Drop "no Call-ID in a packet to a service with --pe sip",
+    DropPacket Drop "a new connection, dropped because drop_packet says so",
     TableFull Drop "the connection table is full",
     TtlExpired Drop "TTL ended here",
     IcmpTtlExpired Drop "TTL of an ICMP error ended here",

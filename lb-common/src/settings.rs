@@ -1,7 +1,10 @@
 //! Settings that the packet path reads, and the state of the table as a whole.
 
-use crate::connection::state;
-use crate::time::ticks;
+use crate::{
+    connection::state,
+    sysctl::{self, Sysctl},
+    time::ticks,
+};
 use bytemuck::{Pod, Zeroable};
 
 /// One element: the settings of this balancer.
@@ -18,11 +21,17 @@ pub struct Settings {
     pub secret: [u64; 2],
     /// Connection slots, a copy of the map's size.
     pub connections: u32,
+    /// How many services take packets for other ports than their own: those on port 0 and on FTP's.
+    pub catch_all: u32,
+    /// Values of the [`Sysctl`]s, by number.
+    pub sysctls: [u32; sysctl::COUNT],
+    /// [`defense`]: which of them are in force. Written by the sweep.
+    pub defense: u32,
     /// Always 0.
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 160);
+const _: () = assert!(size_of::<Settings>() == 296);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Settings {}
@@ -50,8 +59,34 @@ impl Settings {
         }
         timeouts[state::SCTP_ESTABLISHED as usize] = ticks(900);
         timeouts[sctp(12)] = ticks(4);
-        Self { layout: crate::LAYOUT_VERSION, services: 0, timeouts, secret, connections, reserved: 0 }
+        Self {
+            layout: crate::LAYOUT_VERSION,
+            services: 0,
+            timeouts,
+            secret,
+            connections,
+            catch_all: 0,
+            sysctls: sysctl::DEFAULTS,
+            defense: 0,
+            reserved: 0,
+        }
     }
+
+    /// The value of a sysctl.
+    #[inline(always)]
+    pub const fn sysctl(&self, of: Sysctl) -> u32 {
+        self.sysctls[of as usize]
+    }
+}
+
+/// Defences against floods that are in force (`update_defense_level`).
+pub mod defense {
+    /// Half-open connections end early.
+    pub const DROP_ENTRY: u32 = 1;
+    /// Some new connections are dropped.
+    pub const DROP_PACKET: u32 = 2;
+    /// TCP moves in the strict table of states.
+    pub const SECURE_TCP: u32 = 4;
 }
 
 /// The place of a timeout by IPVS's number of the state: 1 is INIT1, 12 is REJECTED (`sctp_timeouts`).
@@ -76,9 +111,13 @@ pub struct Table {
     pub backends: u32,
     /// Tick at which the next estimate of all rates begins.
     pub estimate_due: u32,
+    /// Live slots that this round of the sweep has met so far.
+    pub counted: u32,
+    /// Live slots that the last full round has met.
+    pub live: u32,
 }
 
-const _: () = assert!(size_of::<Table>() == 32);
+const _: () = assert!(size_of::<Table>() == 40);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Table {}

@@ -60,6 +60,8 @@ pub struct Store {
     pub members: Mapped<Member>,
     /// Blocks of long member lists.
     pub blocks: Mapped<Block>,
+    /// Where a backend's member lies in the member lists, by index of the backend.
+    pub places: Mapped<u32>,
     /// Lookup tables, one after the other.
     pub lookup: Mapped<u32>,
     /// Backends, by index.
@@ -109,6 +111,7 @@ impl Store {
             records: Mapped::open(&pins.join("RECORDS"))?,
             members: Mapped::open(&pins.join("MEMBERS"))?,
             blocks: Mapped::open(&pins.join("BLOCKS"))?,
+            places: Mapped::open(&pins.join("PLACES"))?,
             lookup: Mapped::open(&pins.join("LOOKUP"))?,
             backends: Mapped::open(&pins.join("BACKENDS"))?,
             connections: Mapped::open(&pins.join("CONNECTIONS"))?,

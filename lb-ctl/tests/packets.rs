@@ -12,7 +12,7 @@ use lb_common::{
     reason::{Reason, Verdict},
     time::ticks,
 };
-use scenario::{INSIDE, OUTSIDE, Scenario, all, check::checksums};
+use scenario::{Before, INSIDE, OUTSIDE, Scenario, all, check::checksums};
 use std::{
     env,
     thread::sleep,
@@ -32,8 +32,8 @@ fn the_kernel_does_what_every_scenario_says() {
         for scenario in all().iter().filter(|s| (s.generic, s.partial) == (generic, partial)) {
             kernel.install(scenario);
             for (number, step) in scenario.steps.iter().enumerate() {
-                if step.removes {
-                    kernel.remove_backends();
+                if step.before != Before::Nothing {
+                    kernel.apply(scenario, step.before);
                 }
                 let before = kernel.reasons();
                 let (verdict, out) = kernel.run(&step.frame, step.interface);

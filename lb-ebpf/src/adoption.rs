@@ -4,6 +4,7 @@ use crate::{
     Reason, Steps,
     connection::{count, weight_of},
     index,
+    open::Choice,
     packet::{Flow, Packet},
 };
 use lb_common::{
@@ -27,7 +28,7 @@ pub fn adopt<T: Steps>(tables: &T, adoption: &Adoption, packet: &mut Packet) -> 
     if index::find(tables, &packet.flow, hash).is_some() {
         return Ok(());
     }
-    tables.create(packet, adoption.member)?;
+    tables.create(packet, Choice { member: adoption.member, ..Choice::default() })?;
     let found = index::find(tables, &packet.flow, hash).ok_or(Reason::Raced)?;
     let new = if (adoption.state as usize) < state::NAMES.len() { adoption.state } else { state::NONE };
     // A packet of the client may have been faster; then it knows better.

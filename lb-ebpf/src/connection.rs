@@ -3,10 +3,15 @@
 use crate::{
     Reason, Tables,
     index::{self, Found},
+    open::{Choice, how},
     packet::NO_CHUNK,
     packet::{Flow, Packet},
+    persistence,
     schedule::{self, lightest},
-    state::{Side, sctp, tcp},
+    state::{
+        Side, sctp,
+        tcp::{self, Rows},
+    },
     wire::tcp::flags::SYN,
 };
 use lb_common::{
@@ -14,7 +19,8 @@ use lb_common::{
     bucket::Direction,
     connection::{Connection, NextHop, flags, next_use, state, with_state},
     protocol,
-    settings::Settings,
+    settings::{Settings, defense},
+    sysctl::Sysctl,
     time::remaining,
 };
 
@@ -34,7 +40,7 @@ pub fn track<T: Tables>(tables: &T, packet: &Packet, now: u32) -> Result<Tracked
     let settings = tables.settings().ok_or(Reason::NoServices)?;
     let hash = index::hash(&packet.flow, settings);
     let mut found = index::find(tables, &packet.flow, hash).ok_or(Reason::MidStream)?;
-    if found.is_expired(now) || found.is_renewed_by(packet) {
+    if found.is_expired(now) || found.is_renewed_by(tables, packet, settings) {
         end(tables, found.slot, found.word);
         return Err(Reason::MidStream);
     }
@@ -44,6 +50,9 @@ pub fn track<T: Tables>(tables: &T, packet: &Packet, now: u32) -> Result<Tracked
         if let Some(traffic) = tables.traffic(backend) {
             traffic.count(forward, packet.length() as u64);
         }
+    } else if forward && settings.sysctl(Sysctl::ExpireNodestConn) != 0 {
+        end(tables, found.slot, found.word);
+        return Err(Reason::MidStream);
     } else if forward {
         // As IPVS does: silently, and without restarting the timer. Replies still get through.
         return Err(Reason::BackendRemoved);
@@ -59,15 +68,32 @@ impl Found<'_> {
         remaining(self.connection.expires, now) <= 0
     }
 
-    /// Whether a client's SYN or INIT starts a new connection in this one's place (`conn_reuse_mode` 1).
+    /// Whether a client's SYN or INIT starts a new connection in this one's place (`conn_reuse_mode`,
+    /// `is_new_conn_expected`).
     #[inline(always)]
-    fn is_renewed_by(&self, packet: &Packet) -> bool {
+    fn is_renewed_by<T: Tables>(&self, tables: &T, packet: &Packet, settings: &Settings) -> bool {
+        let mode = settings.sysctl(Sysctl::ConnReuseMode);
+        let is_first = packet.tcp_flags & SYN != 0 || packet.chunk == sctp::Event::Init as u8;
+        if mode == 0 || !is_first || self.direction != Direction::Forward {
+            return false;
+        }
+        if settings.sysctl(Sysctl::ExpireNodestConn) != 0 && self.is_quiesced(tables) {
+            return true;
+        }
         let is_over = match self.word as u8 {
-            state::TIME_WAIT | state::CLOSE => packet.tcp_flags & SYN != 0,
-            state::SCTP_CLOSED => packet.chunk == sctp::Event::Init as u8,
+            state::TIME_WAIT | state::CLOSE | state::SCTP_CLOSED => true,
+            state::FIN_WAIT => mode & 2 != 0 && self.connection.flags & flags::NO_OUTPUT != 0,
             _ => false,
         };
-        is_over && self.direction == Direction::Forward && self.connection.template == 0
+        is_over && self.connection.template == 0
+    }
+
+    /// Whether its backend has weight 0.
+    #[inline(always)]
+    fn is_quiesced<T: Tables>(&self, tables: &T) -> bool {
+        let backend = self.connection.backend_index;
+        let place = tables.place(backend).unwrap_or(u32::MAX);
+        tables.member(place).is_some_and(|member| member.backend == backend && member.weight == 0)
     }
 
     /// Moves the connection to the state after `packet` and restarts its timer.
@@ -82,13 +108,17 @@ impl Found<'_> {
                     let event = tcp::event(packet.tcp_flags);
                     // A plain ACK in ESTABLISHED, which nearly every packet is, changes nothing on any side.
                     if current != state::ESTABLISHED || event != tcp::Event::Ack {
-                        current = self.transition(tables, |current| tcp::next(side, event, current));
+                        let is_secure = settings.defense & defense::SECURE_TCP != 0;
+                        let rows = Rows { side, is_secure };
+                        current = self.transition(tables, |current| tcp::next(rows, event, current));
+                        self.assure(tables, current == state::ESTABLISHED);
                     }
                 }
                 protocol::SCTP if packet.chunk != NO_CHUNK => {
                     current = self.transition(tables, |current| sctp::next(side, packet.chunk, current));
+                    self.assure(tables, current == state::SCTP_ESTABLISHED);
                 }
-                _ => {}
+                _ => self.assure(tables, side == Side::Output),
             }
         }
         let timeout = settings.timeouts[state::timeout(current)];
@@ -96,6 +126,14 @@ impl Found<'_> {
         // Within one tick the line stays clean: most packets of a busy connection write nothing.
         if self.connection.expires != expires {
             self.connection.expires = expires;
+        }
+    }
+
+    /// Tells its template that it is established.
+    #[inline(always)]
+    fn assure<T: Tables>(&self, tables: &T, is_established: bool) {
+        if is_established {
+            persistence::assure(tables, self.connection.template);
         }
     }
 
@@ -135,7 +173,9 @@ impl Found<'_> {
                     break;
                 }
                 // Another CPU moved the same connection: go on from there, unless the slot is another's.
-                Err(other) if other >> 8 == self.word >> 8 && state::is_live(other) => self.word = other,
+                Err(other) if other >> 8 == self.word >> 8 && state::is_connection(other) => {
+                    self.word = other
+                }
                 Err(_) => break,
             }
         }
@@ -159,20 +199,26 @@ pub fn count<T: Tables>(tables: &T, backend: &mut Backend, change: u64) {
     lightest::changed(tables, backend);
 }
 
-/// Makes a connection from the client's `flow` to a member, in state NONE, which counts as inactive.
+/// Makes a connection from the client's `flow` where the choice says, in state NONE, which counts as
+/// inactive. Its slot.
 #[inline(always)]
-pub fn create<T: Tables>(tables: &T, flow: &Flow, member: u32) -> Result<(), Reason> {
-    let member = tables.member(member).ok_or(Reason::NoBackend)?;
+pub fn create<T: Tables>(tables: &T, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
+    let flow = &packet.flow;
+    let member = tables.member(choice.member).ok_or(Reason::NoBackend)?;
     let settings = tables.settings().ok_or(Reason::NoServices)?;
     let backend = tables.backend(member.backend).ok_or(Reason::NoBackend)?;
-    let slot = tables.take_slot().ok_or(Reason::TableFull)?;
+    let Some(slot) = tables.take_slot() else {
+        persistence::release(tables, choice.template);
+        return Err(Reason::TableFull);
+    };
     let connection = tables.connection(slot).ok_or(Reason::TableFull)?;
     connection.client = flow.source;
     connection.service = flow.destination;
     connection.backend = backend.address;
     connection.client_port = flow.source_port;
     connection.service_port = flow.destination_port;
-    connection.backend_port = if backend.port == 0 { flow.destination_port } else { backend.port };
+    let keeps_port = backend.port == 0 || choice.how & how::ANY_PORT != 0;
+    connection.backend_port = if keeps_port { flow.destination_port } else { backend.port };
     connection.protocol = flow.protocol as u8;
     connection.flags = member.method as u8 & flags::METHOD;
     let is_same = (backend.address, connection.backend_port) == (flow.destination, flow.destination_port);
@@ -182,7 +228,7 @@ pub fn create<T: Tables>(tables: &T, flow: &Flow, member: u32) -> Result<(), Rea
     connection.to_backend = NextHop::default();
     connection.to_client = NextHop::default();
     connection.backend_index = member.backend;
-    connection.template = 0;
+    connection.template = choice.template;
     connection.controlled = 0;
     let first = match flow.protocol as u8 {
         protocol::UDP => state::UDP,
@@ -190,6 +236,16 @@ pub fn create<T: Tables>(tables: &T, flow: &Flow, member: u32) -> Result<(), Rea
         _ => state::NONE,
     };
     connection.expires = tables.now().wrapping_add(settings.timeouts[state::timeout(first)]);
+    if choice.how & how::ONE_PACKET != 0 {
+        // Never in the index: the slot is this packet's alone, and goes back once it has left.
+        connection.flags |= flags::ONE_PACKET;
+        persistence::release(tables, choice.template);
+        if let Some(traffic) = tables.traffic(member.backend) {
+            traffic.connections += 1;
+            traffic.count(true, packet.length() as u64);
+        }
+        return Ok(slot);
+    }
     let word = next_use(connection.word, first);
     // Nobody can find the slot before it is in the index, and entering it there is a full barrier.
     connection.word = word;
@@ -210,7 +266,7 @@ pub fn create<T: Tables>(tables: &T, flow: &Flow, member: u32) -> Result<(), Rea
     } else if let Some(traffic) = tables.traffic(member.backend) {
         traffic.connections += 1;
     }
-    Ok(())
+    Ok(slot)
 }
 
 #[inline(always)]
@@ -229,6 +285,7 @@ pub fn end<T: Tables>(tables: &T, slot: u32, word: u64) {
     if tables.compare_exchange(&mut connection.word, word, with_state(word, state::DEAD)).is_err() {
         return;
     }
+    persistence::release(tables, connection.template);
     if let Some(backend) = tables.backend(connection.backend_index) {
         count(tables, backend, weight_of(word as u8).wrapping_neg());
     }
@@ -240,7 +297,7 @@ pub fn end<T: Tables>(tables: &T, slot: u32, word: u64) {
 
 /// The flow of a connection's packets from the client.
 #[inline(always)]
-fn forward_flow(connection: &Connection) -> Flow {
+pub fn forward_flow(connection: &Connection) -> Flow {
     Flow {
         source: connection.client,
         destination: connection.service,

@@ -3,6 +3,9 @@
 use crate::Reason;
 use bytemuck::Pod;
 
+/// Bytes of a packet that are looked at one by one: what an Ethernet frame carries of them.
+pub type Text = [u8; 2048];
+
 /// A packet in a buffer that the packet path may read, rewrite, and re-frame.
 ///
 /// Offsets count from the first byte of the Ethernet header. Only the linear part of a frame that
@@ -21,6 +24,10 @@ pub trait Frame {
     /// taken as they lie in memory; an odd last byte is padded with zero. `None` where that is
     /// more than the frame holds.
     fn sum(&self, offset: usize, end: usize) -> Option<u64>;
+
+    /// Copies `length` bytes from `offset` on to the beginning of `text`, at most all that it holds.
+    /// `false` where that is more than the frame has.
+    fn copy(&self, offset: usize, length: usize, text: &mut Text) -> bool;
 
     /// Adds `bytes` of undefined content in front.
     fn grow(&mut self, bytes: usize) -> Result<(), Reason>;

@@ -3,6 +3,7 @@
 use crate::{
     Frame, Reason, Route, Steps, Tables,
     arrival::{ARRIVALS, Arrival},
+    frame::Text,
     mark::Compiled,
 };
 use bytemuck::{Pod, Zeroable, bytes_of, pod_read_unaligned};
@@ -74,6 +75,13 @@ impl Frame for HostFrame {
         Some(sum)
     }
 
+    fn copy(&self, offset: usize, length: usize, text: &mut Text) -> bool {
+        let length = length.min(text.len());
+        let Some(bytes) = self.bytes.get(offset..offset + length) else { return false };
+        text[..length].copy_from_slice(bytes);
+        true
+    }
+
     fn grow(&mut self, bytes: usize) -> Result<(), Reason> {
         self.bytes.splice(0..0, vec![0xa5; bytes]);
         Ok(())
@@ -138,6 +146,8 @@ pub struct HostTables {
     pub members: Vec<Member>,
     /// Blocks of member lists.
     pub blocks: Elements<Block>,
+    /// Places of the backends' members.
+    pub places: Elements<u32>,
     /// Lookup tables.
     pub lookup: Vec<u32>,
     /// Backends.
@@ -156,6 +166,8 @@ pub struct HostTables {
     pub arrivals: Elements<Arrival>,
     /// Routes by destination.
     pub routes: HashMap<Address, Route>,
+    /// Text of a packet.
+    pub text: Elements<Text>,
     /// Slots given back.
     pub free: RefCell<Vec<u32>>,
     /// What connections heard of neighbours.
@@ -180,6 +192,7 @@ impl HostTables {
             marks: (0, Compiled::default()),
             members: Vec::new(),
             blocks: Elements::new(BLOCKS),
+            places: Elements::new(backends),
             lookup: Vec::new(),
             backends: Elements::new(backends),
             traffic: Elements::new(backends),
@@ -189,6 +202,7 @@ impl HostTables {
             devices: HashMap::new(),
             arrivals: Elements::new(ARRIVALS),
             routes: HashMap::new(),
+            text: Elements::new(1),
             free: RefCell::default(),
             vouched: Elements::new(VOUCHES),
             probe: Cell::new(false),
@@ -269,6 +283,10 @@ impl Tables for HostTables {
         self.blocks.at(number)
     }
 
+    fn place(&self, backend: u32) -> Option<u32> {
+        self.places.at(backend).copied()
+    }
+
     fn lookup(&self, position: u32) -> u32 {
         self.lookup.get(position as usize).copied().unwrap_or(NO_BACKEND)
     }
@@ -332,6 +350,10 @@ impl Tables for HostTables {
         left > 0
     }
 
+    fn text(&self) -> Option<&mut Text> {
+        self.text.at(0)
+    }
+
     fn each<F: FnMut(u32) -> bool>(&self, count: u32, mut body: F) {
         let _ = (0..count).all(&mut body);
     }
@@ -345,6 +367,12 @@ impl Tables for HostTables {
     }
 
     fn add(&self, cell: &mut u64, value: u64) -> u64 {
+        let before = *cell;
+        *cell = before.wrapping_add(value);
+        before
+    }
+
+    fn add32(&self, cell: &mut u32, value: u32) -> u32 {
         let before = *cell;
         *cell = before.wrapping_add(value);
         before

@@ -5,7 +5,10 @@
 use crate::{Tables, packet::Flow};
 use lb_common::{
     bucket::{Bucket, Direction, ENTRIES, direction, entry, slot},
-    connection::{Connection, state::is_live},
+    connection::{
+        Connection,
+        state::{is_connection, is_valid_template},
+    },
     settings::Settings,
 };
 
@@ -55,24 +58,46 @@ fn alternate(hash: u64) -> u32 {
 /// The connection of a flow.
 #[inline(always)]
 pub fn find<'a, T: Tables>(tables: &'a T, flow: &Flow, hash: u64) -> Option<Found<'a>> {
+    find_where(tables, flow, hash, |_, word| is_connection(word))
+}
+
+/// The template of what [`crate::persistence`] makes of a client's flow, and of a Call-ID's digest.
+#[inline(always)]
+pub fn find_template<'a, T: Tables>(tables: &'a T, flow: &Flow, call: u64, hash: u64) -> Option<Found<'a>> {
+    find_where(tables, flow, hash, |template, word| is_valid_template(word) && template.call() == call)
+}
+
+#[inline(always)]
+fn find_where<'a, T: Tables>(
+    tables: &'a T,
+    flow: &Flow,
+    hash: u64,
+    is_wanted: impl Fn(&Connection, u64) -> bool,
+) -> Option<Found<'a>> {
     let bucket = tables.bucket(hash as u32)?;
-    if let Some(found) = find_in(tables, bucket, flow, hash) {
+    if let Some(found) = find_in(tables, bucket, flow, hash, &is_wanted) {
         return Some(found);
     }
     if bucket.overflow == 0 {
         return None;
     }
-    find_in(tables, tables.bucket(alternate(hash))?, flow, hash)
+    find_in(tables, tables.bucket(alternate(hash))?, flow, hash, &is_wanted)
 }
 
 #[inline(always)]
-fn find_in<'a, T: Tables>(tables: &'a T, bucket: &Bucket, flow: &Flow, hash: u64) -> Option<Found<'a>> {
+fn find_in<'a, T: Tables>(
+    tables: &'a T,
+    bucket: &Bucket,
+    flow: &Flow,
+    hash: u64,
+    is_wanted: impl Fn(&Connection, u64) -> bool,
+) -> Option<Found<'a>> {
     for &entry in &bucket.entries {
         if entry != 0 && (entry ^ hash) >> 32 == 0 {
             let (slot, direction) = (slot(entry), direction(entry));
             let connection = tables.connection(slot)?;
             let word = connection.word;
-            if is_live(word) && matches(connection, direction, flow) {
+            if is_wanted(connection, word) && matches(connection, direction, flow) {
                 return Some(Found { slot, direction, connection, word });
             }
         }

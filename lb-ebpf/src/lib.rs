@@ -22,10 +22,12 @@ pub mod mark;
 pub mod nexthop;
 pub mod open;
 pub mod packet;
+pub mod persistence;
 #[cfg(not(target_arch = "bpf"))]
 pub mod plan;
 pub mod schedule;
 pub mod shortcut;
+pub mod sip;
 pub mod state;
 pub mod sweep;
 pub mod tables;
@@ -33,7 +35,8 @@ pub mod wire;
 
 use answer::Answer;
 use connection::Tracked;
-use lb_common::backend::method;
+use lb_common::{backend::method, bucket::Direction, connection::flags::ONE_PACKET};
+use open::how;
 use packet::Packet;
 
 pub use frame::Frame;
@@ -95,7 +98,7 @@ fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) -
     let tracked = match packet.is_icmp() {
         true => tables.track_quoted(frame, packet),
         false => match tables.track(packet, now) {
-            Err(Reason::MidStream) if open::may_open(packet) => open(frame, tables, packet, now),
+            Err(Reason::MidStream) if may_open(tables, packet) => open(frame, tables, packet, now),
             Err(Reason::MidStream) => Err(open::unopened(tables, packet)),
             known => known,
         },
@@ -104,6 +107,28 @@ fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) -
         Ok(tracked) => tracked,
         Err(reason) => return Outcome::of(reason),
     };
+    let outcome = send(frame, tables, packet, tracked, now);
+    if is_for_one_packet(tables, tracked) {
+        tables.give_slot(tracked.slot);
+    }
+    outcome
+}
+
+/// Whether the connection was made for this packet alone, so that its slot goes back.
+#[inline(always)]
+fn is_for_one_packet<T: Tables>(tables: &T, tracked: Tracked) -> bool {
+    tables.connection(tracked.slot).is_some_and(|connection| connection.flags & ONE_PACKET != 0)
+}
+
+/// Sends a packet of a connection.
+#[inline(always)]
+fn send<F: Frame, T: Steps>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    tracked: Tracked,
+    now: u32,
+) -> Outcome {
     let exit = nexthop::resolve(frame, tables, tracked, packet, now);
     if let Err(reason @ (Reason::LocalBackend | Reason::DirectReply)) = exit {
         return Outcome::of(reason);
@@ -116,6 +141,11 @@ fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) -
     }
 }
 
+#[inline(always)]
+fn may_open<T: Tables>(tables: &T, packet: &Packet) -> bool {
+    tables.settings().is_some_and(|settings| open::may_open(settings, packet))
+}
+
 /// Makes a connection for a packet that has none, and counts the packet in it.
 #[inline(always)]
 fn open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet, now: u32) -> Result<Tracked, Reason> {
@@ -123,7 +153,10 @@ fn open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet, now: u32
         packet.mark = tables.mark(packet);
     }
     tables.check_arrival(frame, packet, now)?;
-    let member = tables.schedule(packet)?;
-    tables.create(packet, member)?;
+    let choice = tables.schedule(frame, packet)?;
+    let slot = tables.create(packet, choice)?;
+    if choice.how & how::ONE_PACKET != 0 {
+        return Ok(Tracked { slot, direction: Direction::Forward });
+    }
     tables.track(packet, now)
 }

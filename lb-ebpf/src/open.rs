@@ -1,23 +1,74 @@
 //! A packet without a connection: whose is it, may it start one, and which backend gets it?
 
 use crate::{
-    Reason, Tables,
+    Frame, Reason, Steps, Tables,
     packet::{Flow, Packet, bits},
+    persistence::FTP,
     schedule::{self, Request},
     state::sctp::Event,
     wire::tcp::flags::{RST, SYN},
 };
 use lb_common::{
     protocol,
-    service::{Service, ServiceKey},
+    service::{Service, ServiceKey, engine, flags::ONE_PACKET},
+    settings::{Settings, defense},
+    sysctl::Sysctl,
 };
 
-/// The member that a packet's new connection goes to, if the packet belongs to a service: its place in
-/// the map of member lists.
+/// Where a new connection goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// The member that it goes to: its place in the map of member lists.
+    pub member: u32,
+    /// Slot of the template that controls it, from 1; 0 is none. It is held until the connection ends.
+    pub template: u32,
+    /// Of [`how`].
+    pub how: u32,
+}
+
+/// What is special about a new connection.
+pub mod how {
+    /// It lives for one datagram (`-o`).
+    pub const ONE_PACKET: u32 = 1;
+    /// It keeps its port, because its service is for more ports than one.
+    pub const ANY_PORT: u32 = 2;
+}
+
+/// FTP's data port, network order.
+const FTP_DATA: u16 = 20_u16.to_be();
+/// Ports below are not FTP's to choose for data.
+const FIRST_UNPRIVILEGED: u16 = 1024;
+
+/// Where a packet's new connection goes, if the packet belongs to a service.
 #[inline(always)]
-pub fn schedule<T: Tables>(tables: &T, packet: &Packet) -> Result<u32, Reason> {
+pub fn schedule<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> Result<Choice, Reason> {
     let flow = &packet.flow;
-    let service = service(tables, packet).ok_or(Reason::NotBalanced)?;
+    let settings = tables.settings().ok_or(Reason::NoServices)?;
+    let service = service(tables, settings, packet).ok_or(Reason::NotBalanced)?;
+    let is_own_port = service.key.mark != 0 || service.key.port == flow.destination_port;
+    // A backend's data connection to an FTP client; and FTP's service takes others for its clients alone.
+    if flow.source_port == FTP_DATA || !is_own_port && service.persistence == 0 {
+        return Err(Reason::NotBalanced);
+    }
+    if settings.defense & defense::DROP_PACKET != 0 && is_unlucky(tables, settings) {
+        return Err(Reason::DropPacket);
+    }
+    let (mut how, mut call) = (0, 0);
+    if service.flags & ONE_PACKET != 0 && flow.protocol as u8 == protocol::UDP {
+        how |= how::ONE_PACKET;
+    }
+    if service.persistence != 0 {
+        if service.key.port != flow.destination_port {
+            how |= how::ANY_PORT;
+        }
+        if service.engine == engine::SIP {
+            call = tables.call(frame, packet)?;
+        }
+        let followed = tables.follow(packet, call)?;
+        if followed.template != 0 {
+            return Ok(Choice { how, ..followed });
+        }
+    }
     let request = Request {
         client: flow.source,
         destination: flow.destination,
@@ -25,18 +76,45 @@ pub fn schedule<T: Tables>(tables: &T, packet: &Packet) -> Result<u32, Reason> {
         destination_port: flow.destination_port,
         reserved: 0,
     };
-    schedule::choose(tables, service, &request).ok_or(Reason::NoBackend)
+    match schedule::choose(tables, service, &request) {
+        Some(member) => {
+            let template = if service.persistence == 0 { 0 } else { tables.begin(packet, call, member)? };
+            Ok(Choice { member, template, how })
+        }
+        // As `ip_vs_leave` does: the port may be the host's.
+        None if !is_own_port && service.key.port == FTP => Err(Reason::NotBalanced),
+        None => Err(Reason::NoBackend),
+    }
 }
 
-/// The service that a client's packet is for: that of its firewall mark before that of its address.
+/// The service that a client's packet is for: that of its firewall mark, else that of its port, else FTP's,
+/// else that of all ports (`ip_vs_service_find`).
 #[inline(always)]
-fn service<'a, T: Tables>(tables: &'a T, packet: &Packet) -> Option<&'a Service> {
+pub fn service<'a, T: Tables>(tables: &'a T, settings: &Settings, packet: &Packet) -> Option<&'a Service> {
     if packet.mark != 0
         && let Some(service) = tables.service(&ServiceKey::of_mark(packet.mark, packet.is_ipv4()))
     {
         return Some(service);
     }
-    tables.service(&key(&packet.flow))
+    let flow = &packet.flow;
+    let mut key = key(flow);
+    if let Some(service) = tables.service(&key) {
+        return Some(service);
+    }
+    if settings.catch_all == 0 {
+        return None;
+    }
+    let port = u16::from_be(flow.destination_port);
+    if flow.protocol as u8 == protocol::TCP
+        && (flow.destination_port == FTP_DATA || port >= FIRST_UNPRIVILEGED)
+    {
+        key.port = FTP;
+        if let Some(service) = tables.service(&key) {
+            return Some(service);
+        }
+    }
+    key.port = 0;
+    tables.service(&key)
 }
 
 /// The key of the service for exactly this address and port.
@@ -52,12 +130,16 @@ pub fn key(flow: &Flow) -> ServiceKey {
 }
 
 /// Whether a packet without a connection may start one: anything but TCP without SYN
-/// (`tcp_conn_schedule`), SCTP without INIT (`sctp_conn_schedule`), AH and ESP.
+/// (`tcp_conn_schedule`), SCTP without INIT (`sctp_conn_schedule`), AH and ESP. With `sloppy_tcp` anything
+/// but RST may, with `sloppy_sctp` anything.
 #[inline(always)]
-pub fn may_open(packet: &Packet) -> bool {
+pub fn may_open(settings: &Settings, packet: &Packet) -> bool {
     match packet.flow.protocol as u8 {
-        protocol::TCP => packet.tcp_flags & (SYN | RST) == SYN,
-        protocol::SCTP => packet.chunk == Event::Init as u8,
+        protocol::TCP => {
+            let needed = if settings.sysctl(Sysctl::SloppyTcp) != 0 { 0 } else { SYN };
+            packet.tcp_flags & (needed | RST) == needed
+        }
+        protocol::SCTP => packet.chunk == Event::Init as u8 || settings.sysctl(Sysctl::SloppySctp) != 0,
         _ => packet.bits & bits::FOLLOWS == 0,
     }
 }
@@ -71,4 +153,11 @@ pub fn unopened<T: Tables>(tables: &T, packet: &Packet) -> Reason {
         protocol::SCTP if tables.service(&key(&packet.flow)).is_some() => Reason::Unassociated,
         _ => Reason::NotBalanced,
     }
+}
+
+/// Whether `drop_packet` takes this one (`ip_vs_todrop`), which counts and does not draw lots.
+#[inline(always)]
+fn is_unlucky<T: Tables>(tables: &T, settings: &Settings) -> bool {
+    let rate = settings.sysctl(Sysctl::AmDroprate);
+    rate <= 1 || tables.random().is_multiple_of(rate)
 }

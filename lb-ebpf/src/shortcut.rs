@@ -124,7 +124,9 @@ fn forward<F: Frame, T: Tables>(
     packet: &Packet,
 ) -> Option<Outcome> {
     let hash = index::hash(&packet.flow, settings);
-    let Some(found) = index::find(tables, &packet.flow, hash) else { return foreign(tables, packet) };
+    let Some(found) = index::find(tables, &packet.flow, hash) else {
+        return foreign(tables, settings, packet);
+    };
     let now = tables.now();
     if packet.flow.protocol as u8 == protocol::TCP
         && (found.word as u8 != ESTABLISHED || packet.tcp_flags & (SYN | FIN | RST | ACK) != ACK)
@@ -177,13 +179,15 @@ fn forward<F: Frame, T: Tables>(
 
 /// A packet without a connection: most often it is none of ours.
 #[inline(always)]
-fn foreign<T: Tables>(tables: &T, packet: &Packet) -> Option<Outcome> {
-    if !may_open(packet) {
+fn foreign<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Option<Outcome> {
+    if !may_open(settings, packet) {
         return Some(Outcome::of(Reason::MidStream));
     }
     match tables.service(&key(&packet.flow)) {
-        // A firewall mark may make it a service's.
-        None if packet.mark == 0 && tables.marks() == 0 => Some(Outcome::of(Reason::NotBalanced)),
+        // A firewall mark may make it a service's, or a service for more ports than one.
+        None if packet.mark == 0 && tables.marks() == 0 && settings.catch_all == 0 => {
+            Some(Outcome::of(Reason::NotBalanced))
+        }
         _ => None,
     }
 }

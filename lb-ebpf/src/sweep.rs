@@ -1,24 +1,43 @@
 //! The sweep: what runs by a kernel timer and not for a packet. It ends connections whose time is
 //! over, gives their slots back, and estimates rates.
 
-use crate::{Tables, connection};
+use crate::{Tables, connection, persistence};
 use lb_common::{
+    backend::state::REMOVED,
     connection::{state, with_state},
+    protocol,
+    settings::{Settings, Table, defense},
+    sysctl::Sysctl,
     time::remaining,
     traffic::{Rates, Traffic},
 };
 
-/// Visits one slot of the connection table.
+/// Visits one slot of the connection table. Whether it is in use.
 ///
 /// A slot that has been taken out of the index passes through two more rounds before it is free:
 /// a packet that found the connection just before may still hold it, but not that long.
 #[inline(always)]
-pub fn visit<T: Tables>(tables: &T, slot: u32, now: u32) {
-    let Some(connection) = tables.connection(slot) else { return };
+pub fn visit<T: Tables>(tables: &T, slot: u32, now: u32) -> bool {
+    let Some(settings) = tables.settings() else { return false };
+    let Some(connection) = tables.connection(slot) else { return false };
     let word = connection.word;
-    if state::is_live(word) {
-        if remaining(connection.expires, now) <= 0 {
+    let is_homeless = settings.sysctl(Sysctl::ExpireNodestConn) != 0
+        && tables.backend(connection.backend_index).is_some_and(|backend| backend.state == REMOVED);
+    let is_over = is_homeless || remaining(connection.expires, now) <= 0;
+    if state::is_connection(word) {
+        let is_dropped = settings.defense & defense::DROP_ENTRY != 0
+            && connection.protocol == protocol::TCP
+            && matches!(word as u8, state::SYN_RECV | state::SYNACK)
+            && tables.random().is_multiple_of(CHANCE);
+        if is_over || is_dropped {
             connection::end(tables, slot, word);
+        }
+    } else if state::is_live(word) {
+        let is_dropped = settings.defense & defense::DROP_ENTRY != 0
+            && word as u8 == state::TEMPLATE
+            && connection.controlled == 0;
+        if is_over || is_dropped {
+            persistence::expire(tables, slot, word, now);
         }
     } else if word as u8 == state::DEAD {
         connection.word = with_state(word, state::RESTING);
@@ -26,6 +45,41 @@ pub fn visit<T: Tables>(tables: &T, slot: u32, now: u32) {
         connection.word = with_state(word, state::FREE);
         tables.give_slot(slot);
     }
+    state::is_live(word)
+}
+
+/// `drop_entry` looks at one slot in so many: IPVS visits a 32nd of its table each second
+/// (`ip_vs_random_dropentry`), this is called four times a second.
+const CHANCE: u32 = 128;
+
+/// Slots in a page, which `amemthresh` counts in.
+const PAGE: u32 = 32;
+
+/// The [`defense`] that is in force while so many slots are in use (`update_defense_level`): where IPVS
+/// looks at free memory, this looks at free slots.
+#[inline(always)]
+pub fn defense(settings: &Settings, table: &Table) -> u32 {
+    let free = settings.connections.saturating_sub(table.live);
+    let wanted = settings.sysctl(Sysctl::Amemthresh).saturating_mul(PAGE);
+    let most = settings.connections / 8;
+    let is_low = free < if wanted < most { wanted } else { most };
+    let mut level = 0;
+    if is_on(settings.sysctl(Sysctl::DropEntry), is_low) {
+        level |= defense::DROP_ENTRY;
+    }
+    if is_on(settings.sysctl(Sysctl::DropPacket), is_low) {
+        level |= defense::DROP_PACKET;
+    }
+    if is_on(settings.sysctl(Sysctl::SecureTcp), is_low) {
+        level |= defense::SECURE_TCP;
+    }
+    level
+}
+
+/// IPVS moves a value of 1 to 2 while memory is short, and back. Here both mean the same.
+#[inline(always)]
+const fn is_on(value: u32, is_low: bool) -> bool {
+    value == 3 || value != 0 && is_low
 }
 
 /// One step of IPVS's estimator (`ip_vs_est.c`), two seconds after the last: the average moves a

@@ -5,10 +5,13 @@ use crate::{
     answer::{self, Answer},
     arrival::{self, Arrival},
     connection::{self, Tracked},
-    forward, icmp, mark, nexthop,
+    forward,
+    frame::Text,
+    icmp, mark, nexthop,
     nexthop::Exit,
-    open,
+    open::{self, Choice},
     packet::Packet,
+    persistence, sip,
 };
 use lb_common::{
     address::Address,
@@ -67,6 +70,9 @@ pub trait Tables {
     ///
     /// [`NO_BACKEND`]: lb_common::scheduler::NO_BACKEND
     fn lookup(&self, position: u32) -> u32;
+    /// Where a backend's member lies in the map of member lists, in the version of its service that
+    /// is published.
+    fn place(&self, backend: u32) -> Option<u32>;
     /// A backend.
     fn backend(&self, index: u32) -> Option<&mut Backend>;
     /// This CPU's traffic counters of a backend.
@@ -101,6 +107,9 @@ pub trait Tables {
     /// Gives back a slot of the connection table.
     fn give_slot(&self, slot: u32);
 
+    /// Room for the text that a packet carries, of this CPU.
+    fn text(&self) -> Option<&mut Text>;
+
     /// Calls `body` with 0, 1, … below `count` until it says `false`.
     ///
     /// In the kernel this is `bpf_loop`: the verifier looks at the body once, whatever the count.
@@ -110,6 +119,8 @@ pub trait Tables {
     fn compare_exchange(&self, cell: &mut u64, old: u64, new: u64) -> Result<(), u64>;
     /// Adds, wrapping, with no carry lost between CPUs. The value before.
     fn add(&self, cell: &mut u64, value: u64) -> u64;
+    /// The same for a 32-bit word.
+    fn add32(&self, cell: &mut u32, value: u32) -> u32;
 }
 
 /// The steps off the main road of a packet. In memory they are plain calls; in BPF each is a
@@ -135,14 +146,32 @@ pub trait Steps: Tables + Sized {
 
     /// [`open::schedule`].
     #[inline(always)]
-    fn schedule(&self, packet: &Packet) -> Result<u32, Reason> {
-        open::schedule(self, packet)
+    fn schedule<F: Frame>(&self, frame: &F, packet: &Packet) -> Result<Choice, Reason> {
+        open::schedule(frame, self, packet)
+    }
+
+    /// [`sip::call`].
+    #[inline(always)]
+    fn call<F: Frame>(&self, frame: &F, packet: &Packet) -> Result<u64, Reason> {
+        sip::call(frame, self, packet)
+    }
+
+    /// [`persistence::follow`].
+    #[inline(always)]
+    fn follow(&self, packet: &Packet, call: u64) -> Result<Choice, Reason> {
+        persistence::follow(self, packet, call)
+    }
+
+    /// [`persistence::begin`].
+    #[inline(always)]
+    fn begin(&self, packet: &Packet, call: u64, member: u32) -> Result<u32, Reason> {
+        persistence::begin(self, packet, call, member)
     }
 
     /// [`connection::create`].
     #[inline(always)]
-    fn create(&self, packet: &Packet, member: u32) -> Result<(), Reason> {
-        connection::create(self, &packet.flow, member)
+    fn create(&self, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
+        connection::create(self, packet, choice)
     }
 
     /// [`connection::track`].

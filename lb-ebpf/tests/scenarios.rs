@@ -10,6 +10,8 @@ use lb_common::{
     mark::Rule,
     reason::Verdict,
     service::{Service, ServiceKey},
+    settings::{Settings, Table, defense::DROP_ENTRY},
+    sysctl::Sysctl,
     tunnel::Tunnel,
 };
 use lb_ebpf::{
@@ -22,8 +24,8 @@ use lb_ebpf::{
 };
 use proptest::prelude::*;
 use scenario::{
-    ACK, BOTH, CLIENT_MAC, FIN, INSIDE, INSIDE_MAC, MTU, OUTSIDE, OUTSIDE_MAC, RST, SYN, Scenario, WEB_MAC,
-    Web,
+    ACK, BOTH, Before, CLIENT_MAC, FIN, INSIDE, INSIDE_MAC, MTU, OUTSIDE, OUTSIDE_MAC, RST, SYN, Scenario,
+    V4, WEB_MAC, Web, World,
     check::checksums,
     frames::{Packet, tcp, udp},
 };
@@ -34,14 +36,10 @@ fn address(text: &str) -> Address {
 }
 
 fn tables(scenario: &Scenario, connections: u32) -> HostTables {
-    let (backends, members, services) = scenario.world();
-    let mut tables = HostTables::new(connections, backends.len() as u32);
-    for (index, backend) in backends.into_iter().enumerate() {
-        *tables.backends.at(index as u32).unwrap() = backend;
-    }
-    tables.members = members;
-    tables.settings.services = if scenario.services { services.len() as u32 } else { 0 };
-    tables.services = services.into_iter().map(|service| (service.key, service)).collect();
+    let world = scenario.world();
+    let mut tables = HostTables::new(connections, world.backends.len() as u32);
+    install(&mut tables, &world);
+    tables.settings.connections = connections;
     for interface in [OUTSIDE, INSIDE] {
         tables.devices.insert(
             interface,
@@ -61,6 +59,7 @@ fn tables(scenario: &Scenario, connections: u32) -> HostTables {
             address: Address::UNSPECIFIED,
         };
         tables.routes.insert(address(ends.web), to(INSIDE, WEB_MAC, INSIDE_MAC));
+        tables.routes.insert(address(ends.other), to(INSIDE, WEB_MAC, INSIDE_MAC));
         tables.routes.insert(address(ends.client), to(OUTSIDE, CLIENT_MAC, OUTSIDE_MAC));
         tables.routes.insert(
             address(ends.silent),
@@ -68,6 +67,16 @@ fn tables(scenario: &Scenario, connections: u32) -> HostTables {
         );
     }
     tables
+}
+
+fn install(tables: &mut HostTables, world: &World) {
+    for (index, (backend, place)) in (0..).zip(world.backends.iter().zip(world.places())) {
+        *tables.backends.at(index).unwrap() = *backend;
+        *tables.places.at(index).unwrap() = place;
+    }
+    tables.members.clone_from(&world.members);
+    tables.settings = world.settings;
+    tables.services = world.services.iter().map(|service| (service.key, *service)).collect();
 }
 
 fn run(tables: &HostTables, bytes: Vec<u8>, interface: u32) -> (Outcome, Vec<u8>) {
@@ -80,10 +89,15 @@ fn run(tables: &HostTables, bytes: Vec<u8>, interface: u32) -> (Outcome, Vec<u8>
 fn every_scenario_ends_as_it_says() {
     let mut failed = Vec::new();
     for scenario in scenario::all() {
-        let tables = tables(&scenario, scenario.connections);
+        let mut tables = tables(&scenario, scenario.connections);
         for (number, step) in scenario.steps.iter().enumerate() {
-            if step.removes {
-                (0..4).for_each(|index| tables.backends.at(index).unwrap().state = REMOVED);
+            if step.before != Before::Nothing {
+                let mut world = scenario.world();
+                world.apply(step.before);
+                tables.members = world.members;
+                for (index, backend) in (0..).zip(world.backends) {
+                    tables.backends.at(index).unwrap().state = backend.state;
+                }
             }
             let (generic, partial) = (scenario.generic, scenario.partial);
             let bytes = step.frame.clone();
@@ -102,6 +116,35 @@ fn every_scenario_ends_as_it_says() {
         }
     }
     assert!(failed.is_empty(), "{} steps\n{}", failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn the_sweep_ends_what_has_lost_its_backend() {
+    for (value, left) in [(0, 1), (1, 0)] {
+        let mut tables = tables(&Scenario::new(PLAIN), 64);
+        tables.settings.sysctls[Sysctl::ExpireNodestConn as usize] = value;
+        run(&tables, tcp(V4.client, V4.vip, SYN).link(OUTSIDE_MAC, CLIENT_MAC).frame(), OUTSIDE);
+        tables.backends.at(0).unwrap().state = REMOVED;
+        (0..32).for_each(|slot| _ = sweep::visit(&tables, slot, tables.now.get()));
+        let live = (0..32).filter(|slot| state::is_live(tables.connections.at(*slot).unwrap().word));
+        assert_eq!(live.count(), left);
+    }
+}
+
+#[test]
+fn defences_are_in_force_when_their_value_says_so() {
+    let mut settings = Settings::new(1_000_000, [0; 2]);
+    for (value, low, high) in [(0, 0, 0), (1, DROP_ENTRY, 0), (2, DROP_ENTRY, 0), (3, DROP_ENTRY, DROP_ENTRY)]
+    {
+        settings.sysctls[Sysctl::DropEntry as usize] = value;
+        let at = |live| sweep::defense(&settings, &Table { live, ..Table::default() });
+        // Below 1,024 pages of 32 slots it is nearly full.
+        assert_eq!((at(1_000_000 - 32_767), at(1_000_000 - 32_768)), (low, high), "{value}");
+    }
+    let mut small = Settings { connections: 800, ..settings };
+    small.sysctls[Sysctl::DropEntry as usize] = 1;
+    let at = |live| sweep::defense(&small, &Table { live, ..Table::default() });
+    assert_eq!((at(701), at(700)), (DROP_ENTRY, 0), "at most an eighth of the table");
 }
 
 #[test]
@@ -193,12 +236,12 @@ proptest! {
                 false => run(&tables, forward.link(OUTSIDE_MAC, CLIENT_MAC).frame(), OUTSIDE),
             };
             tables.now.set(tables.now.get() + pause);
-            (0..32).for_each(|slot| sweep::visit(&tables, slot, tables.now.get()));
+            (0..32).for_each(|slot| _ = sweep::visit(&tables, slot, tables.now.get()));
             prop_assert_eq!(counted(&tables), live(&tables));
         }
         tables.now.set(tables.now.get() + 100_000);
         for _ in 0..3 {
-            (0..32).for_each(|slot| sweep::visit(&tables, slot, tables.now.get()));
+            (0..32).for_each(|slot| _ = sweep::visit(&tables, slot, tables.now.get()));
         }
         prop_assert_eq!((counted(&tables), live(&tables)), ([(0, 0); 4], [(0, 0); 4]));
         prop_assert_eq!(tables.free.borrow().len() as u32, tables.used.get().min(32));

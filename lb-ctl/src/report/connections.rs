@@ -4,7 +4,7 @@ use super::Names;
 use crate::spec::Endpoint;
 use lb_common::{
     address::Address,
-    connection::{Connection, flags, state},
+    connection::{Connection, state},
     protocol,
     time::{remaining, seconds},
 };
@@ -80,9 +80,10 @@ pub fn endpoint(address: Address, port: u16) -> Endpoint {
 /// The word for its state.
 pub fn word(connection: &Connection) -> &'static str {
     match state::NAMES.get(usize::from(connection.state())) {
-        Some(&"ESTABLISHED") if connection.flags & flags::TEMPLATE != 0 => "ASSURED",
         Some(word) => word,
-        None => "ERR!",
+        None if !state::is_template(connection.word) => "ERR!",
+        None if connection.state() & state::ASSURED != 0 => "ASSURED",
+        None => "NONE",
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Store, connection::now, traffic};
 use anyhow::{Result, bail};
 use lb_common::{
     address::Address,
-    backend::{Backend, state},
+    backend::{Backend, Member, state},
     limits::BACKENDS,
     time::{remaining, ticks},
     tunnel::Tunnel,
@@ -179,6 +179,13 @@ impl Store {
     pub(super) fn set_tunnel(&mut self, slot: u32, tunnel: Tunnel) {
         // SAFETY: as above; one aligned word.
         unsafe { addr_of_mut!((*self.backends.pointer(slot)).tunnel).write_volatile(tunnel) }
+    }
+
+    /// Tells the packet path where the members of a list lie that begins at `first`.
+    pub(super) fn set_places(&mut self, first: u32, members: &[Member]) {
+        for (place, member) in (first..).zip(members) {
+            self.places.set(member.backend, place);
+        }
     }
 
     pub(super) fn set_state(&mut self, slot: u32, state: u8) {

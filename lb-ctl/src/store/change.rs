@@ -153,8 +153,7 @@ impl Change {
         for member in &old.members {
             self.store.remove_backend_slot(member.backend);
         }
-        let count = self.published.len() as u32;
-        self.store.set_services(count);
+        self.store.set_services(self.published.keys());
         Ok(())
     }
 
@@ -266,9 +265,10 @@ impl Change {
         let old = self.published.get(&record.key).map(|version| version.slot);
         if old.is_none() {
             // Before the service: a packet that finds it must not have been told that there is none.
-            let count = self.published.len() as u32 + 1;
-            self.store.set_services(count);
+            self.store.set_services(self.published.keys().chain([&record.key]));
         }
+        // Before the service too: whom it is given to must be found in its list.
+        self.store.set_places(record.first, &members);
         fence(Release);
         // The commit: one update of one entry.
         self.store.services.insert(record.key, slot, 0)?;
@@ -390,7 +390,10 @@ fn recover(store: &mut Store, versions: &[Version]) {
     for member in versions.iter().flat_map(|version| &version.members) {
         store.set_tunnel(member.backend, member.tunnel);
     }
-    store.set_services(versions.len() as u32);
+    for version in versions {
+        store.set_places(version.record.first, &version.members);
+    }
+    store.set_services(versions.iter().map(|version| &version.record.key));
 }
 
 fn mark_free(store: &mut Store, slot: u32) {

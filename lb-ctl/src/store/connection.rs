@@ -31,6 +31,11 @@ impl Store {
         Ok(())
     }
 
+    /// Id of the service that a connection belongs to, whatever its port.
+    pub fn service_of(&self, connection: &Connection) -> u32 {
+        self.backends.get(connection.backend_index % self.backends.len()).service
+    }
+
     /// A slot's connection, read as a whole: the word counts the uses of the slot, so the same use
     /// before and after means that the rest belongs together.
     fn live(&self, slot: u32) -> Option<Connection> {

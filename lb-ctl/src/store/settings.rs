@@ -4,8 +4,11 @@ use super::{Change, Store};
 use lb_common::{
     bucket::buckets,
     connection::state,
+    service::ServiceKey,
+    sysctl::Sysctl,
     time::{seconds, ticks},
 };
+use lb_ebpf::persistence::FTP;
 use std::ptr::addr_of_mut;
 
 /// The three timeouts of `set`, in seconds.
@@ -55,9 +58,30 @@ impl Store {
         buckets(self.connections.len())
     }
 
-    /// Writes how many services there are; the packet path passes everything at 0.
-    pub(super) fn set_services(&mut self, count: u32) {
+    /// The value of a sysctl.
+    pub fn sysctl(&self, of: Sysctl) -> u32 {
+        self.settings.get(0).sysctl(of)
+    }
+
+    /// Changes a sysctl.
+    pub fn set_sysctl(&mut self, of: Sysctl, value: u32) {
         // SAFETY: as above.
-        unsafe { addr_of_mut!((*self.settings.pointer(0)).services).write_volatile(count) }
+        unsafe { addr_of_mut!((*self.settings.pointer(0)).sysctls[of as usize]).write_volatile(value) }
+    }
+
+    /// Writes how many services there are, at 0 the packet path passes everything; and how many of them
+    /// take packets for other ports than their own.
+    pub(super) fn set_services<'a>(&mut self, keys: impl Iterator<Item = &'a ServiceKey>) {
+        let (mut count, mut catch_all) = (0, 0);
+        for key in keys {
+            count += 1;
+            catch_all += u32::from(key.mark == 0 && [0, FTP].contains(&key.port));
+        }
+        let settings = self.settings.pointer(0);
+        // SAFETY: as above.
+        unsafe {
+            addr_of_mut!((*settings).catch_all).write_volatile(catch_all);
+            addr_of_mut!((*settings).services).write_volatile(count);
+        }
     }
 }

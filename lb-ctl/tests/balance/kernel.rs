@@ -2,19 +2,22 @@
 //! their neighbours and routes.
 
 use super::namespace::run;
-use crate::scenario::{BOTH, CLIENT_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scenario, WEB_MAC};
+use crate::scenario::{
+    BOTH, Before, CLIENT_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scenario, WEB_MAC, World,
+};
 use aya::{
     Ebpf, EbpfLoader, Pod,
     maps::{Array, HashMap, PerCpuArray, ProgramArray, Stack},
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::{
-    backend::{Backend, Member, state::REMOVED},
+    backend::{Backend, Member},
     bucket::{Bucket, buckets},
     connection::{Connection, state},
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
     reason::COUNTERS,
+    scheduler::Turn,
     service::{Service, ServiceKey},
     settings::{Settings, Table},
 };
@@ -85,10 +88,9 @@ impl Kernel {
 
     /// Empties every map, and fills in the scenario's services.
     pub fn install(&mut self, scenario: &Scenario) {
-        let (backends, members, services) = scenario.world();
-        let mut settings =
-            Settings::new(scenario.connections, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
-        settings.services = if scenario.services { services.len() as u32 } else { 0 };
+        let world = scenario.world();
+        let places = world.places();
+        let World { settings, backends, members, services } = world;
         self.set("SETTINGS", 0, settings);
         self.set("TABLE", 0, Table { backends: backends.len() as u32, ..Table::default() });
         for slot in 0..self.connections {
@@ -107,11 +109,20 @@ impl Kernel {
         for (index, backend) in (0..).zip(backends) {
             self.set("BACKENDS", index, backend);
         }
+        for (index, place) in (0..).zip(places) {
+            self.set("PLACES", index, place);
+        }
         for (index, member) in (0..).zip(members) {
             self.set::<Member>("MEMBERS", index, member);
         }
+        let mut map: HashMap<_, ServiceKey, u32> =
+            HashMap::try_from(self.ebpf.map_mut("SERVICES").unwrap()).unwrap();
+        for key in map.keys().collect::<Vec<_>>() {
+            map.remove(&key.unwrap()).unwrap();
+        }
         for (index, service) in (0..).zip(services) {
             self.set::<Service>("RECORDS", index, service);
+            self.set("TURNS", service.id, Turn::default());
             let mut map: HashMap<_, ServiceKey, u32> =
                 HashMap::try_from(self.ebpf.map_mut("SERVICES").unwrap()).unwrap();
             map.insert(service.key, index, 0).unwrap();
@@ -123,11 +134,16 @@ impl Kernel {
         }
     }
 
-    /// Takes every backend out of its service.
-    pub fn remove_backends(&mut self) {
-        for index in 0..4 {
+    /// Does what is done before a packet.
+    pub fn apply(&mut self, scenario: &Scenario, before: Before) {
+        let mut world = scenario.world();
+        world.apply(before);
+        for (index, member) in (0..).zip(world.members) {
+            self.set::<Member>("MEMBERS", index, member);
+        }
+        for (index, changed) in (0..).zip(world.backends) {
             let mut backend: Backend = self.array("BACKENDS").get(&index, 0).unwrap();
-            backend.state = REMOVED;
+            backend.state = changed.state;
             self.set("BACKENDS", index, backend);
         }
     }
@@ -240,8 +256,11 @@ fn set_up() {
         ip(&format!("address add {address} dev {device} {nodad}"));
     }
     for ends in BOTH {
-        for (text, device, neighbour) in [(ends.client, "outside", CLIENT_MAC), (ends.web, "inside", WEB_MAC)]
-        {
+        for (text, device, neighbour) in [
+            (ends.client, "outside", CLIENT_MAC),
+            (ends.web, "inside", WEB_MAC),
+            (ends.other, "inside", WEB_MAC),
+        ] {
             let address = text.parse::<SocketAddr>().unwrap().ip();
             ip(&format!("neighbour replace {address} lladdr {} dev {device} nud permanent", mac(neighbour)));
         }

@@ -29,6 +29,7 @@ use lb_common::{
 };
 use lb_ebpf::{
     arrival::{ARRIVALS, Arrival},
+    frame::Text,
     packet::Packet,
 };
 
@@ -81,6 +82,9 @@ pub static MARK_RULES: Array<Rule, { limits::MARK_RULES as usize }, MAPPABLE> = 
 
 #[btf_map]
 pub static BACKENDS: Array<Backend, BACKENDS_MAX, MAPPABLE> = Array::new();
+/// Where a backend's member lies in `MEMBERS`, by index of the backend.
+#[btf_map]
+pub static PLACES: Array<u32, BACKENDS_MAX, MAPPABLE> = Array::new();
 #[btf_map]
 pub static TRAFFIC: PerCpuArray<Traffic, BACKENDS_MAX> = PerCpuArray::new();
 #[btf_map]
@@ -117,6 +121,10 @@ pub static ANSWERS: PerCpuArray<[u32; 2], 1> = PerCpuArray::new();
 /// Room for a piece of a packet whose sum is taken; 4 bytes more for padding.
 #[btf_map]
 pub static SCRATCH: PerCpuArray<[u32; 129], 1> = PerCpuArray::new();
+
+/// What a packet carries, where it has to be read.
+#[btf_map]
+pub static TEXT: PerCpuArray<Text, 1> = PerCpuArray::new();
 
 /// The packet on the long way of this CPU: on the stack it would leave too little for the steps.
 #[btf_map]

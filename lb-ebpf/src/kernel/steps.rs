@@ -15,8 +15,9 @@ use lb_ebpf::{
     connection::{self, Tracked},
     forward, icmp, mark, nexthop,
     nexthop::Exit,
-    open,
+    open::{self, Choice},
     packet::Packet,
+    persistence, sip,
 };
 
 impl Steps for Maps {
@@ -37,13 +38,31 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
-    fn schedule(&self, packet: &Packet) -> Result<u32, Reason> {
-        result(unsafe { lb_schedule(packet) })
+    fn schedule<F: Frame>(&self, _frame: &F, packet: &Packet) -> Result<Choice, Reason> {
+        choice(unsafe { lb_schedule(self.context, packet) })
     }
 
     #[inline(always)]
-    fn create(&self, packet: &Packet, member: u32) -> Result<(), Reason> {
-        exit(unsafe { lb_create(packet, member) })
+    fn call<F: Frame>(&self, _frame: &F, packet: &Packet) -> Result<u64, Reason> {
+        match unsafe { lb_call(self.context, packet) } {
+            0 => Err(Reason::NoCall),
+            digest => Ok(digest),
+        }
+    }
+
+    #[inline(always)]
+    fn follow(&self, packet: &Packet, call: u64) -> Result<Choice, Reason> {
+        choice(unsafe { lb_follow(packet, call) })
+    }
+
+    #[inline(always)]
+    fn begin(&self, packet: &Packet, call: u64, member: u32) -> Result<u32, Reason> {
+        result(unsafe { lb_begin(packet, call, member) })
+    }
+
+    #[inline(always)]
+    fn create(&self, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
+        result(unsafe { lb_create(packet, pack_choice(Ok(choice))) })
     }
 
     #[inline(always)]
@@ -112,6 +131,28 @@ fn pack_result(result: Result<u32, Reason>) -> u64 {
     }
 }
 
+/// A choice that was not made stands above the number of its reason; it is no slot of a template.
+const FAILED: u64 = (u32::MAX as u64) << 32;
+
+/// A choice: the template, eight bits of how, and the member, of which there are less than 2^24.
+#[inline(always)]
+fn pack_choice(choice: Result<Choice, Reason>) -> u64 {
+    match choice {
+        Ok(choice) => (choice.template as u64) << 32 | (choice.how as u64) << 24 | choice.member as u64,
+        Err(reason) => FAILED | reason as u64,
+    }
+}
+
+#[inline(always)]
+fn unpack_choice(packed: u64) -> Choice {
+    Choice { member: packed as u32 & 0xff_ffff, template: (packed >> 32) as u32, how: packed as u32 >> 24 }
+}
+
+#[inline(always)]
+fn choice(packed: u64) -> Result<Choice, Reason> {
+    if packed >= FAILED { Err(reason(packed as u32)) } else { Ok(unpack_choice(packed)) }
+}
+
 #[inline(always)]
 fn code(tracked: Tracked) -> u32 {
     tracked.slot << 1 | tracked.direction as u32
@@ -155,15 +196,33 @@ unsafe extern "C" fn lb_mark(packet: *const Packet) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lb_schedule(packet: *const Packet) -> u64 {
-    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
-    pack_result(open::schedule(&UNROUTED, packet))
+unsafe extern "C" fn lb_schedule(context: *mut xdp_md, packet: *const Packet) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return FAILED | Reason::Raced as u64 };
+    pack_choice(open::schedule(&XdpFrame::of(context), &Maps { context }, packet))
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lb_create(packet: *const Packet, member: u32) -> u32 {
-    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u32 };
-    exit_code(connection::create(&UNROUTED, &packet.flow, member))
+unsafe extern "C" fn lb_call(context: *mut xdp_md, packet: *const Packet) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return 0 };
+    sip::call(&XdpFrame::of(context), &UNROUTED, packet).unwrap_or(0)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_follow(packet: *const Packet, call: u64) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return FAILED | Reason::Raced as u64 };
+    pack_choice(persistence::follow(&UNROUTED, packet, call))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_begin(packet: *const Packet, call: u64, member: u32) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+    pack_result(persistence::begin(&UNROUTED, packet, call, member))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_create(packet: *const Packet, packed: u64) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+    pack_result(connection::create(&UNROUTED, packet, unpack_choice(packed)))
 }
 
 #[unsafe(no_mangle)]

@@ -11,8 +11,9 @@ use core::{ffi::c_void, ptr};
 use lb_common::{
     backend::state,
     settings::Table,
+    sysctl::Sysctl,
     time::{remaining, ticks},
-    traffic::Traffic,
+    traffic::{Rates, Traffic},
 };
 use lb_ebpf::{Tables, sweep};
 
@@ -68,7 +69,9 @@ unsafe extern "C" fn run(_map: *mut c_void, _key: *mut u32, sweep: *mut Sweep) -
 /// Visits the next slots; nanoseconds until the next run.
 #[inline(always)]
 fn expire(maps: &Maps, table: &mut Table, now: u32) -> u64 {
-    let Some(settings) = maps.settings() else { return ROUND };
+    let Some(settings) = maps::SETTINGS.get_ptr_mut(0) else { return ROUND };
+    // SAFETY: the element is there; lb-ctl writes other words of it, each by itself.
+    let settings = unsafe { &mut *settings };
     let used =
         if table.used < settings.connections as u64 { table.used as u32 } else { settings.connections };
     let start = table.cursor;
@@ -77,12 +80,15 @@ fn expire(maps: &Maps, table: &mut Table, now: u32) -> u64 {
         if slot >= used {
             return false;
         }
-        sweep::visit(maps, slot, now);
+        table.counted += sweep::visit(maps, slot, now) as u32;
         true
     });
     if start + CHUNK >= used {
         table.cursor = 0;
         table.rounds += 1;
+        table.live = table.counted;
+        table.counted = 0;
+        settings.defense = sweep::defense(settings, table);
     } else {
         table.cursor = start + CHUNK;
     }
@@ -95,6 +101,7 @@ fn expire(maps: &Maps, table: &mut Table, now: u32) -> u64 {
 fn estimate(maps: &Maps, table: &mut Table, now: u32) {
     let backends = table.backends;
     let start = table.estimated;
+    let is_on = maps.settings().is_some_and(|settings| settings.sysctl(Sysctl::RunEstimation) != 0);
     if start == 0 {
         if remaining(table.estimate_due, now) > 0 {
             return;
@@ -115,7 +122,12 @@ fn estimate(maps: &Maps, table: &mut Table, now: u32) {
         let Some(rates) = maps::RATES.get_ptr_mut(index) else { return false };
         let total = total(maps, index);
         // SAFETY: the element is there, and only this timer writes it.
-        sweep::estimate(unsafe { &mut *rates }, &total);
+        let rates = unsafe { &mut *rates };
+        if is_on {
+            sweep::estimate(rates, &total);
+        } else {
+            *rates = Rates { last: total, ..Rates::default() };
+        }
         true
     });
     table.estimated = if start + CHUNK >= backends { 0 } else { start + CHUNK };

@@ -37,6 +37,7 @@ use lb_common::{
 use lb_ebpf::{
     Route, Tables,
     arrival::{ARRIVALS, Arrival},
+    frame::Text,
 };
 
 /// The maps of this balancer, and the packet's context, which routing is asked through.
@@ -156,6 +157,11 @@ impl Tables for Maps {
     #[inline(always)]
     fn block(&self, number: u32) -> Option<&mut Block> {
         element!(maps::BLOCKS.get_ptr_mut(number))
+    }
+
+    #[inline(always)]
+    fn place(&self, backend: u32) -> Option<u32> {
+        maps::PLACES.get(backend).copied()
     }
 
     #[inline(always)]
@@ -300,6 +306,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn text(&self) -> Option<&mut Text> {
+        element!(maps::TEXT.get_ptr_mut(0))
+    }
+
+    #[inline(always)]
     fn each<F: FnMut(u32) -> bool>(&self, count: u32, mut body: F) {
         unsafe extern "C" fn step<F: FnMut(u32) -> bool>(index: u32, body: *mut c_void) -> i64 {
             // SAFETY: `each` passes its `body`, which lives during the call.
@@ -322,6 +333,11 @@ impl Tables for Maps {
     #[inline(always)]
     fn add(&self, cell: &mut u64, value: u64) -> u64 {
         unsafe { atomic_xadd::<u64, u64, { SeqCst }>(cell, value) }
+    }
+
+    #[inline(always)]
+    fn add32(&self, cell: &mut u32, value: u32) -> u32 {
+        unsafe { atomic_xadd::<u32, u32, { SeqCst }>(cell, value) }
     }
 }
 

@@ -6,16 +6,13 @@ use crate::Tables;
 use lb_common::{
     cache::{Cache, CacheKey, backend, entry, position},
     service::Service,
+    sysctl::Sysctl,
     time::{remaining, ticks},
 };
 
-/// How long a destination is remembered without use, and how long `lblcr`'s set stays as it is
-/// before it shrinks (`lblc_expiration`, `lblcr_expiration`).
-const EXPIRATION: u32 = ticks(24 * 60 * 60);
-
 #[inline(always)]
 pub(super) fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
-    let known = recall(tables, service, request);
+    let known = recall(tables, service, request, Sysctl::LblcExpiration);
     if let Some(cache) = &known
         && cache.size > 0
     {
@@ -45,10 +42,11 @@ pub(super) fn recall<'a, T: Tables>(
     tables: &'a T,
     service: &Service,
     request: &Request,
+    limit: Sysctl,
 ) -> Option<&'a mut Cache> {
     let cache = tables.cache(&key(service, request))?;
     let now = tables.now();
-    if is_over(cache.used, now) {
+    if is_over(tables, cache.used, limit) {
         return None;
     }
     cache.used = now;
@@ -71,9 +69,11 @@ pub(super) fn remember<'a, T: Tables>(
     Some(cache)
 }
 
+/// Whether the seconds of a sysctl have passed since a tick.
 #[inline(always)]
-pub(super) fn is_over(since: u32, now: u32) -> bool {
-    remaining(since.wrapping_add(EXPIRATION), now) <= 0
+pub(super) fn is_over<T: Tables>(tables: &T, since: u32, limit: Sysctl) -> bool {
+    let limit = tables.settings().map_or(0, |settings| settings.sysctl(limit));
+    remaining(since.wrapping_add(ticks(limit)), tables.now()) <= 0
 }
 
 /// Moves a set to the member list of another version of the service. Backends that have been

@@ -15,14 +15,15 @@ use crate::Tables;
 use lb_common::{
     cache::{Cache, backend, entry, position},
     service::Service,
+    sysctl::Sysctl,
 };
 
 #[inline(always)]
 pub(super) fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
-    let mut known = recall(tables, service, request);
+    let mut known = recall(tables, service, request, Sysctl::LblcrExpiration);
     if let Some(cache) = &mut known {
         let chosen = lightest(tables, service, cache);
-        if cache.size > 1 && is_over(cache.changed, tables.now()) {
+        if cache.size > 1 && is_over(tables, cache.changed, Sysctl::LblcrExpiration) {
             shrink(tables, service, cache);
         }
         if let Some(position) = chosen

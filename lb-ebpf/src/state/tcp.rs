@@ -5,6 +5,16 @@ use crate::wire::tcp::flags;
 use core::hint::black_box;
 use lb_common::connection::state::*;
 
+/// The rows of the table that a packet moves in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// Where it comes from.
+    pub side: Side,
+    /// Whether the strict table is in force (`secure_tcp`): a half-open connection is established by
+    /// the backend's ACK only.
+    pub is_secure: bool,
+}
+
 /// The event that a packet's flags stand for: RST before SYN before FIN before ACK.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +56,14 @@ const CL: u8 = CLOSE;
 const CW: u8 = CLOSE_WAIT;
 const LA: u8 = LAST_ACK;
 const LI: u8 = LISTEN;
+const SA: u8 = SYNACK;
 
-/// By side and event, a column for each state; padded to a power of two, so that an index can be
+/// By table, side and event, a column for each state; padded to a power of two, so that an index can be
 /// masked instead of checked.
 #[rustfmt::skip]
-static NEXT: [u8; 16 * 16] = {
-    let rows: [[u8; 11]; 12] = [
-        // --  ES  SS  SR  FW  TW  CL  CW  LA  LI  --
+static NEXT: [u8; 2 * 16 * 16] = {
+    let tables: [[[u8; 11]; 12]; 2] = [[
+        // --  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
         // Input
         [  SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR ], // syn
         [  CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW ], // fin
@@ -68,13 +79,30 @@ static NEXT: [u8; 16 * 16] = {
         [  CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW ], // fin
         [  ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES ], // ack
         [  CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL ], // rst
-    ];
-    let mut flat = [CL; 256];
+    ], [
+        // --  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA
+        // Input
+        [  SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA ], // syn
+        [  CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, SA ], // fin
+        [  ES, ES, SS, SR, FW, TW, CL, CW, CL, LI, SA ], // ack
+        [  CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL ], // rst
+        // Output
+        [  SS, ES, SS, SA, SS, SS, SS, SS, SS, LI, SA ], // syn
+        [  TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW ], // fin
+        [  ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES ], // ack
+        [  CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL ], // rst
+        // InputOnly
+        [  SA, ES, ES, SR, SA, SA, SA, SA, SA, SA, SA ], // syn
+        [  CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW ], // fin
+        [  ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES ], // ack
+        [  CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL ], // rst
+    ]];
+    let mut flat = [CL; 512];
     let mut row = 0;
-    while row < 12 {
+    while row < 24 {
         let mut column = 0;
         while column < 11 {
-            flat[row * 16 + column] = rows[row][column];
+            flat[(row / 12 * 16 + row % 12) * 16 + column] = tables[row / 12][row % 12][column];
             column += 1;
         }
         row += 1;
@@ -84,13 +112,14 @@ static NEXT: [u8; 16 * 16] = {
 
 /// The state after `event` in `state`.
 #[inline(always)]
-pub fn next(side: Side, event: Event, state: u8) -> u8 {
+pub fn next(rows: Rows, event: Event, state: u8) -> u8 {
     if event as u8 == Event::None as u8 {
         return CLOSE;
     }
-    let index = (side as usize * 4 + event as usize) * 16 + (state & 0xf) as usize;
+    let row = rows.is_secure as usize * 16 + rows.side as usize * 4 + event as usize;
+    let index = row * 16 + (state & 0xf) as usize;
     // The compiler would drop a mask that it knows to be needless; kernel 6.1 needs it.
-    NEXT[black_box(index) & 0xff]
+    NEXT[black_box(index) & 0x1ff]
 }
 
 #[cfg(test)]
@@ -99,9 +128,14 @@ mod tests {
 
     /// Runs a conversation: `>` from the client, `<` from the backend; the states it goes through.
     fn life(steps: &[(char, u8)]) -> std::vec::Vec<&'static str> {
+        life_in(false, steps)
+    }
+
+    fn life_in(is_secure: bool, steps: &[(char, u8)]) -> std::vec::Vec<&'static str> {
         let mut state = NONE;
         let step = |&(from, bits): &(char, u8)| {
-            state = next(if from == '>' { Side::Input } else { Side::Output }, event(bits), state);
+            let side = if from == '>' { Side::Input } else { Side::Output };
+            state = next(Rows { side, is_secure }, event(bits), state);
             NAMES[state as usize]
         };
         steps.iter().map(step).collect()
@@ -138,10 +172,16 @@ mod tests {
     fn where_replies_are_not_seen_the_client_s_fin_waits() {
         let mut state = NONE;
         let seen = [SYN, ACK, FIN, ACK].map(|bits| {
-            state = next(Side::InputOnly, event(bits), state);
+            state = next(Rows { side: Side::InputOnly, is_secure: false }, event(bits), state);
             NAMES[state as usize]
         });
         assert_eq!(seen, ["SYN_RECV", "ESTABLISHED", "FIN_WAIT", "FIN_WAIT"]);
+    }
+
+    #[test]
+    fn in_the_strict_table_only_the_backend_establishes() {
+        let seen = life_in(true, &[('>', SYN), ('<', SYN | ACK), ('>', ACK), ('<', ACK), ('>', ACK)]);
+        assert_eq!(seen, ["SYN_RECV", "SYNACK", "SYNACK", "ESTABLISHED", "ESTABLISHED"]);
     }
 
     #[test]

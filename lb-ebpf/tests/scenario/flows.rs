@@ -164,7 +164,7 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
                     Reason::Redirected,
                     to_client(tcp(e.vip, e.client, ACK)),
                 );
-            scenario.steps[1].removes = true;
+            scenario.steps[1].before = super::Before::Remove;
             scenario
         },
         {

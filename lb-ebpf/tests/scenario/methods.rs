@@ -106,7 +106,7 @@ fn route(e: &Ends) -> Vec<Scenario> {
                 BackendRemoved,
                 None,
             );
-            scenario.steps[1].removes = true;
+            scenario.steps[1].before = super::Before::Remove;
             scenario
         },
         {

@@ -13,6 +13,7 @@ pub mod errors;
 pub mod flows;
 pub mod frames;
 pub mod methods;
+pub mod persistence;
 pub mod shapes;
 pub mod tunnels;
 
@@ -24,6 +25,8 @@ use lb_common::{
     protocol,
     reason::Reason,
     service::{Service, ServiceKey, in_use},
+    settings::Settings,
+    sysctl::Sysctl,
     tunnel::Tunnel,
 };
 use std::net::SocketAddr;
@@ -44,6 +47,8 @@ pub struct Ends {
     pub client: &'static str,
     pub vip: &'static str,
     pub web: &'static str,
+    /// The second backend, where there are two.
+    pub other: &'static str,
     /// A backend whose neighbour is not known.
     pub silent: &'static str,
     /// A backend to which there is no route.
@@ -55,6 +60,7 @@ pub const V4: Ends = Ends {
     client: "192.168.2.10:40000",
     vip: "192.168.2.200:80",
     web: "192.168.33.111:8080",
+    other: "192.168.33.112:8080",
     silent: "192.168.33.113:8080",
     lost: "203.0.113.9:8080",
     router: "192.168.2.1:0",
@@ -63,6 +69,7 @@ pub const V6: Ends = Ends {
     client: "[2001:db8:2::10]:40000",
     vip: "[2001:db8:2::200]:80",
     web: "[2001:db8:33::111]:8080",
+    other: "[2001:db8:33::112]:8080",
     silent: "[2001:db8:33::113]:8080",
     lost: "[2001:db8:99::9]:8080",
     router: "[2001:db8:2::1]:0",
@@ -90,8 +97,17 @@ pub struct Step {
     pub out: Option<Vec<u8>>,
     /// Offsets in it of bytes that may be anything.
     pub free: Vec<usize>,
-    /// The backend is removed before this packet.
-    pub removes: bool,
+    pub before: Before,
+}
+
+/// What an admin does before a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    Nothing,
+    /// The newest backend of each service gets weight 0.
+    Quiesce,
+    /// It is removed.
+    Remove,
 }
 
 impl Step {
@@ -115,6 +131,20 @@ pub struct Scenario {
     /// On the service's side and the backend's, instead of theirs; 0 for none.
     pub port: u16,
     pub services: bool,
+    /// Whether each service has two backends, the other one being the newer.
+    pub two: bool,
+    /// Seconds of persistence.
+    pub persistence: u32,
+    pub mask: Address,
+    /// [`lb_common::service::engine`].
+    pub engine: u8,
+    /// [`lb_common::service::flags`].
+    pub flags: u8,
+    /// Ports of the services and of the backends, where they are not those of [`Ends`].
+    pub ports: Option<(u16, u16)>,
+    pub sysctls: &'static [(Sysctl, u32)],
+    /// [`lb_common::settings::defense`]: in force, as the sweep says.
+    pub defense: u32,
     pub generic: bool,
     pub partial: bool,
     pub devices: u32,
@@ -133,6 +163,14 @@ impl Scenario {
             sctp: false,
             port: 0,
             services: true,
+            two: false,
+            persistence: 0,
+            mask: Address::ALL,
+            engine: 0,
+            flags: 0,
+            ports: None,
+            sysctls: &[],
+            defense: 0,
             generic: false,
             partial: false,
             devices: REDIRECT,
@@ -152,13 +190,19 @@ impl Scenario {
     }
 
     pub fn bytes(mut self, frame: Vec<u8>, interface: u32, reason: Reason, out: Option<Vec<u8>>) -> Self {
-        self.steps.push(Step { frame, interface, reason, out, free: Vec::new(), removes: false });
+        self.steps.push(Step { frame, interface, reason, out, free: Vec::new(), before: Before::Nothing });
         self
     }
 
     /// In the last packet that was added, what may be anything.
     pub fn but_for(mut self, places: &[std::ops::Range<usize>]) -> Self {
         self.steps.last_mut().unwrap().free = places.iter().cloned().flatten().collect();
+        self
+    }
+
+    /// What an admin does before the last packet.
+    pub fn after(mut self, before: Before) -> Self {
+        self.steps.last_mut().unwrap().before = before;
         self
     }
 
@@ -185,63 +229,118 @@ impl Scenario {
         self.client_sends(frames::udp(ends.client, ends.vip), Reason::Redirected, opened)
     }
 
-    /// Backends, services and members, as they belong in the maps.
-    pub fn world(&self) -> (Vec<Backend>, Vec<Member>, Vec<Service>) {
-        let mut world = (Vec::new(), Vec::new(), Vec::new());
+    /// Backends, services and members, as they belong in the maps. Backend `n` is service `n`'s, and
+    /// `n + 4` its second.
+    pub fn world(&self) -> World {
+        let mut world = World {
+            settings: self.settings(),
+            backends: Vec::new(),
+            members: Vec::new(),
+            services: Vec::new(),
+        };
         let second = if self.sctp { protocol::SCTP } else { protocol::UDP };
-        for (ends, kind) in BOTH.into_iter().flat_map(|ends| [(ends, protocol::TCP), (ends, second)]) {
-            let id = world.2.len() as u32;
-            let mut web: SocketAddr = match self.web {
+        let services: Vec<_> =
+            BOTH.into_iter().flat_map(|ends| [(ends, protocol::TCP), (ends, second)]).collect();
+        let ports = self.ports.or((self.port != 0).then_some((self.port, self.port)));
+        let webs = services.iter().map(|(ends, kind)| {
+            let web = match self.web {
                 Web::There | Web::Nobody => ends.web,
                 Web::Silent => ends.silent,
                 Web::Lost => ends.lost,
                 Web::Across if ends.web == V4.web => V6.web,
                 Web::Across => V4.web,
-            }
-            .parse()
-            .unwrap();
-            let mut vip: SocketAddr = ends.vip.parse().unwrap();
-            if self.port != 0 {
-                web.set_port(self.port);
-                vip.set_port(self.port);
-            }
-            world.0.push(Backend {
-                address: web.ip().into(),
-                port: web.port().to_be(),
+            };
+            (web, *kind)
+        });
+        let others = services.iter().filter(|_| self.two).map(|(ends, kind)| (ends.other, *kind));
+        for (number, (text, kind)) in (0..).zip(webs.chain(others)) {
+            let end: SocketAddr = text.parse().unwrap();
+            world.backends.push(Backend {
+                address: end.ip().into(),
+                port: ports.map_or(end.port(), |ports| ports.1).to_be(),
                 state: state::AVAILABLE,
                 protocol: kind,
-                service: id,
+                service: number % 4,
                 tunnel: self.tunnel,
                 ..Backend::default()
             });
+        }
+        for (id, (ends, kind)) in (0..).zip(services) {
+            let vip: SocketAddr = ends.vip.parse().unwrap();
             let weight = u32::from(self.web != Web::Nobody);
-            world.1.push(Member {
-                backend: id,
-                weight,
-                last_weight: 1,
-                method: self.method,
-                tunnel: self.tunnel,
-                ..Member::default()
-            });
+            let first = world.members.len() as u32;
+            for backend in if self.two { vec![id + 4, id] } else { vec![id] } {
+                world.members.push(Member {
+                    backend,
+                    weight,
+                    last_weight: 1,
+                    method: self.method,
+                    tunnel: self.tunnel,
+                    ..Member::default()
+                });
+            }
             let key = ServiceKey {
                 address: Address::from(vip.ip()),
-                port: vip.port().to_be(),
+                port: ports.map_or(vip.port(), |ports| ports.0).to_be(),
                 protocol: kind,
                 ..ServiceKey::default()
             };
-            world.2.push(Service {
+            world.services.push(Service {
                 key,
                 id,
                 generation: 1,
-                first: id,
-                count: 1,
+                first,
+                count: world.members.len() as u32 - first,
                 divisor: 1,
                 greatest: weight,
+                persistence: self.persistence,
+                mask: self.mask,
+                engine: self.engine,
+                flags: self.flags,
                 state: in_use::PUBLISHED,
                 ..Service::default()
             });
         }
         world
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::new(self.connections, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
+        settings.services = if self.services { 4 } else { 0 };
+        settings.catch_all = u32::from(self.ports.is_some());
+        settings.defense = self.defense;
+        for (sysctl, value) in self.sysctls {
+            settings.sysctls[*sysctl as usize] = *value;
+        }
+        settings
+    }
+}
+
+/// What is in the maps.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub settings: Settings,
+    pub backends: Vec<Backend>,
+    pub members: Vec<Member>,
+    pub services: Vec<Service>,
+}
+
+impl World {
+    /// Places of the members in their list, by backend.
+    pub fn places(&self) -> Vec<u32> {
+        let place = |backend| self.members.iter().position(|member| member.backend == backend);
+        (0..self.backends.len() as u32).map(|backend| place(backend).unwrap() as u32).collect()
+    }
+
+    /// Does what is done before a packet.
+    pub fn apply(&mut self, before: Before) {
+        for service in self.services.iter().filter(|_| before != Before::Nothing) {
+            let newest = &mut self.members[service.first as usize];
+            newest.weight = 0;
+            if before == Before::Remove {
+                self.backends[newest.backend as usize].state = state::REMOVED;
+            }
+        }
     }
 }
 
@@ -274,5 +373,6 @@ pub fn back(packet: Packet) -> Option<Vec<u8>> {
 
 /// Every behaviour.
 pub fn all() -> Vec<Scenario> {
-    [flows::all(), shapes::all(), errors::all(), methods::all(), tunnels::all(), associations::all()].concat()
+    let all = [flows::all(), shapes::all(), errors::all(), methods::all(), tunnels::all()];
+    [all.concat(), associations::all(), persistence::all()].concat()
 }
