@@ -13,6 +13,7 @@ pub mod mark;
 pub mod service;
 pub mod set;
 pub mod status;
+pub mod sysctl;
 pub mod trace;
 pub mod unload;
 pub mod upgrade;

@@ -19,7 +19,6 @@ mod restore;
 mod save;
 mod server;
 mod service;
-mod unsupported;
 
 use crate::store::{Change, Store};
 use command::Command;

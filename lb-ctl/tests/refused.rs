@@ -8,7 +8,7 @@ const STATE: i32 = 1;
 const USAGE: i32 = 2;
 
 /// What is typed, the exit code, and what the line must say.
-const REFUSED: [(&str, i32, &str); 21] = [
+const REFUSED: [(&str, i32, &str); 25] = [
     ("service add -t 10.9.0.1:81 -s fastest", USAGE, "fastest"),
     ("service add -t 10.9.0.1:0", USAGE, "port 0"),
     ("service add -t 10.9.0.1:99999", USAGE, "99999"),
@@ -29,7 +29,11 @@ const REFUSED: [(&str, i32, &str); 21] = [
     ("backend add -t 10.9.0.1:80 -r 10.9.0.12 -i --tun-type gue", USAGE, "--tun-port"),
     ("backend edit -t 10.9.0.1:80 -r 10.9.0.13:81 -g", USAGE, "10.9.0.13:81"),
     ("backend edit -t 10.9.0.1:80 -r 10.9.0.12 -w 2", STATE, "10.9.0.12"),
+    ("service edit -t 10.9.0.1:80 -M 255.255.255.0", USAGE, "-p"),
+    ("service edit -t 10.9.0.1:80 -o", USAGE, "-u"),
     ("set 900 120 9999999", USAGE, "9999999"),
+    ("sysctl conn_reuse_mode=4", USAGE, "3"),
+    ("sysctl sloppy_udp=1", USAGE, "sloppy_udp"),
 ];
 
 #[test]
@@ -40,7 +44,10 @@ fn what_cannot_be_meant_or_done_is_said_and_changes_nothing() {
     namespace.ok("backend add -t 10.9.0.1:80 -r 10.9.0.11 -m");
     namespace.ok("backend add -t 10.9.0.1:80 -r 10.9.0.13:81 -m");
     let shown = |namespace: &Namespace| {
-        namespace.ok("list -n") + &namespace.ok("list -n --thresholds") + &namespace.ok("set")
+        namespace.ok("list -n")
+            + &namespace.ok("list -n --thresholds")
+            + &namespace.ok("set")
+            + &namespace.ok("sysctl")
     };
     let before = shown(&namespace);
     let mut wrong = Vec::new();

@@ -107,7 +107,7 @@ impl Who {
         if !is_unicast(address) {
             usage!("'{text}' is not the address of one host; write a unicast address");
         }
-        if port == 0 && !matches!(service, ServiceName::Mark { .. }) {
+        if port == 0 && service.port() != 0 {
             usage!("'{text}': port 0 is no port of a server; write {}", Endpoint { address, port: 80 });
         }
         Ok((service, Endpoint { address, port }))

@@ -7,7 +7,7 @@ use crate::{
     store::{Store, now},
 };
 use anyhow::{Result, bail};
-use lb_common::{connection::Connection, service::ServiceKey};
+use lb_common::connection::Connection;
 use std::io::{self, BufWriter, ErrorKind, Write};
 
 /// List services and their backends, or connections, in ipvsadm's columns.
@@ -59,7 +59,7 @@ impl Args {
         let store = Store::open()?;
         printed(|out| {
             if self.connections {
-                Ok(self.write_connections(out, &store, &wanted)?)
+                self.write_connections(out, &store, &wanted)
             } else {
                 self.write_services(out, &store, &wanted)
             }
@@ -100,24 +100,24 @@ impl Args {
         }
     }
 
-    fn write_connections(
-        &self,
-        out: &mut impl Write,
-        store: &Store,
-        wanted: &[ServiceName],
-    ) -> io::Result<()> {
-        let keys: Vec<_> = wanted.iter().map(|name| name.key()).collect();
-        let is_wanted = |connection: &Connection| keys.is_empty() || keys.contains(&key_of(connection));
+    fn write_connections(&self, out: &mut impl Write, store: &Store, wanted: &[ServiceName]) -> Result<()> {
+        let mut ids = vec![];
+        for name in wanted {
+            ids.extend(store.version(&name.key())?.map(|version| version.record.id));
+        }
+        let is_wanted =
+            |connection: &Connection| wanted.is_empty() || ids.contains(&store.service_of(connection));
         if self.json {
-            return report::json::write_connections(out, now(), |row| {
+            return Ok(report::json::write_connections(out, now(), |row| {
                 store.each_connection(
                     |connection| if is_wanted(connection) { row(connection) } else { Ok(()) },
                 )
-            });
+            })?);
         }
         let mut rows = Rows::start(out, Names::new(self.numeric), now(), self.persistent_conn)?;
-        store
-            .each_connection(|connection| if is_wanted(connection) { rows.write(connection) } else { Ok(()) })
+        Ok(store.each_connection(
+            |connection| if is_wanted(connection) { rows.write(connection) } else { Ok(()) },
+        )?)
     }
 }
 
@@ -135,15 +135,6 @@ fn parse_services(words: &[String]) -> Result<Vec<ServiceName>> {
             Ok(vec![ServiceName::parse(Protocol::Tcp, text)?, ServiceName::parse(Protocol::Udp, text)?])
         }
         words => Ok(vec![words.join(" ").parse()?]),
-    }
-}
-
-fn key_of(connection: &Connection) -> ServiceKey {
-    ServiceKey {
-        address: connection.service,
-        port: connection.service_port,
-        protocol: connection.protocol,
-        ..ServiceKey::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `lb-ctl service`: virtual services.
 
+mod persistence;
+
 use crate::{
     command::list,
     spec::{Protocol, ServiceName, parse_flags, parse_scheduler, usage},
@@ -7,7 +9,7 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use clap::Subcommand;
-use lb_common::scheduler::Scheduler;
+use lb_common::{scheduler::Scheduler, service::Service};
 
 /// Add, edit, delete or list virtual services.
 #[derive(Debug, clap::Args)]
@@ -23,7 +25,8 @@ pub struct Args {
 enum Action {
     /// Add a service, without backends.
     #[command(after_help = "Example:
-  lb-ctl service add -t 192.168.2.200:443 -s mh -b mh-port,mh-fallback")]
+  lb-ctl service add -t 192.168.2.200:443 -s mh -b mh-port,mh-fallback
+  lb-ctl service add -t 192.168.2.200:0 -p 600 -M 255.255.255.0")]
     Add(Spec),
     /// Change what is named; the rest stays. Connections and backends stay.
     #[command(after_help = "Example:
@@ -53,6 +56,8 @@ struct Spec {
     /// flag-3
     #[arg(short = 'b', long, value_name = "FLAGS")]
     sched_flags: Option<String>,
+    #[command(flatten)]
+    persistence: persistence::Options,
 }
 
 /// Selects a service.
@@ -125,11 +130,14 @@ impl Spec {
         let name = self.service.required()?;
         let scheduler = self.scheduler()?;
         let flags = self.flags(scheduler.unwrap_or(Scheduler::Wlc))?;
+        let schedule = Schedule { scheduler, flags, ..Schedule::default() };
+        let schedule = self.persistence.add_to(schedule, name)?;
+        self.persistence.check(&schedule.applied_to(Service::default()), name)?;
         let mut change = Change::begin()?;
         if change.version(&name.key()).is_some() {
             bail!("service {name} exists already; lb-ctl service edit changes it");
         }
-        change.add_service(name.key(), Schedule { scheduler, flags, ..Schedule::default() })
+        change.add_service(name.key(), schedule)
     }
 
     fn edit(self) -> Result<()> {
@@ -139,6 +147,7 @@ impl Spec {
             // What can be refused without the lock is.
             self.flags(scheduler)?;
         }
+        let schedule = self.persistence.add_to(Schedule::default(), name)?;
         let mut change = Change::begin()?;
         let Some(old) = change.version(&name.key()) else { return Err(unknown(name)) };
         let flags = match scheduler {
@@ -146,7 +155,9 @@ impl Spec {
             Some(new) if new != old.scheduler() => Some(self.flags(new)?.unwrap_or(0)),
             _ => self.flags(old.scheduler())?,
         };
-        change.edit_service(&name.key(), Schedule { scheduler, flags, ..Schedule::default() })
+        let schedule = Schedule { scheduler, flags, ..schedule };
+        self.persistence.check(&schedule.applied_to(old.record), name)?;
+        change.edit_service(&name.key(), schedule)
     }
 
     fn scheduler(&self) -> Result<Option<Scheduler>> {
@@ -169,4 +180,17 @@ fn delete(name: ServiceName) -> Result<()> {
 /// The error for a service that there is not.
 pub fn unknown(name: ServiceName) -> anyhow::Error {
     anyhow::anyhow!("there is no service {name}; lb-ctl service add {} adds it", name.options())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args as _, FromArgMatches as _};
+
+    /// What is typed behind `lb-ctl service add`: the service, and its options of persistence.
+    pub fn parse(typed: &str) -> (ServiceName, persistence::Options) {
+        let command = Spec::augment_args(clap::Command::new("add").no_binary_name(true));
+        let spec = Spec::from_arg_matches(&command.get_matches_from(typed.split(' '))).unwrap();
+        (spec.service.required().unwrap(), spec.persistence)
+    }
 }

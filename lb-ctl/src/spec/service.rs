@@ -42,10 +42,6 @@ impl ServiceName {
         }
         match port {
             None => usage!("'{text}': the port is missing; write {}", Endpoint { address, port: 80 }),
-            Some(0) => usage!(
-                "'{text}': port 0 needs a persistent service (-p), which this version does not have yet; \
-                 write the port"
-            ),
             Some(port) => Ok(Self::Address { protocol, endpoint: Endpoint { address, port } }),
         }
     }
@@ -188,7 +184,6 @@ mod tests {
     fn a_mistake_is_named_with_its_fix() {
         for (text, part) in [
             ("192.168.2.200", "the port is missing; write 192.168.2.200:80"),
-            ("192.168.2.200:0", "-p"),
             ("192.168.2.200:65536", "port 65536 is out of range"),
             ("192.168.2.999:80", "'192.168.2.999' is not an IPv4 address"),
             (":80", "'' is not an IPv4 address"),
