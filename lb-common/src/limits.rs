@@ -2,9 +2,11 @@
 
 /// Services at the same time.
 pub const SERVICES: u32 = 10_000;
-/// Slots for service records: every service, and the copies that are being published. A power of
-/// two well above [`SERVICES`], so that the slot of a replaced record rests before it is used again.
-pub const SERVICE_SLOTS: u32 = 16_384;
+/// Slots for service records: every service, and as many that one change publishes. A power of two
+/// well above twice [`SERVICES`], so that the slot of a replaced record rests before it is used again.
+pub const SERVICE_SLOTS: u32 = 32_768;
+/// Entries of the map of services: two sets of them.
+pub const SERVICE_KEYS: u32 = 2 * SERVICES;
 /// Backends at the same time, over all services, including removed ones that still have connections.
 pub const BACKENDS: u32 = 65_536;
 /// Backends of one service.

@@ -15,8 +15,9 @@ pub struct ServiceKey {
     pub port: u16,
     /// IP protocol number; for a firewall-mark service 4 or 6, its address family.
     pub protocol: u8,
-    /// Always 0.
-    pub reserved: u8,
+    /// In the map's own keys: which of its two sets of services the entry belongs to, 0 or 1
+    /// ([`crate::settings::Settings::bank`]). 0 elsewhere.
+    pub bank: u8,
 }
 
 impl ServiceKey {

@@ -7,7 +7,8 @@ use crate::{
 };
 use bytemuck::{Pod, Zeroable};
 
-/// One element: the settings of this balancer.
+/// The settings of this balancer. Packets see the first element. The second is `lb-ctl`'s: what a
+/// change is about to copy into the first; its `layout` is 0 when there is no such change.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Settings {
@@ -27,8 +28,9 @@ pub struct Settings {
     pub sysctls: [u32; sysctl::COUNT],
     /// [`defense`]: which of them are in force. Written by the sweep.
     pub defense: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Which of the two sets in the map of services packets see, 0 or 1: a change of many services
+    /// writes the other one and then this word.
+    pub bank: u32,
 }
 
 const _: () = assert!(size_of::<Settings>() == 296);
@@ -68,7 +70,7 @@ impl Settings {
             catch_all: 0,
             sysctls: sysctl::DEFAULTS,
             defense: 0,
-            reserved: 0,
+            bank: 0,
         }
     }
 

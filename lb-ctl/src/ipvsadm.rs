@@ -58,7 +58,10 @@ fn exit_code(name: &str, arguments: &[OsString], run: fn(&mut Program, &[String]
     let arguments: Vec<_> =
         arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let mut program = Program { name: name.to_owned(), change: None, restoring: false };
-    match run(&mut program, &arguments) {
+    let outcome = run(&mut program, &arguments);
+    // As with the kernel, what came before a failure is made.
+    let made = program.commit();
+    match outcome.and_then(|_| made) {
         Ok(_) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
@@ -130,7 +133,13 @@ impl Program {
         }
     }
 
+    /// Makes what has been asked for so far.
+    fn commit(&mut self) -> Result<(), Failure> {
+        Ok(self.change.take().map_or(Ok(()), Change::commit)?)
+    }
+
     fn show(&mut self, request: &Request) -> Outcome {
+        self.commit()?;
         let store = Store::open().map_err(not_ready)?;
         let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
         let shown = match request.command {

@@ -10,6 +10,7 @@ mod report;
 mod snapshot;
 mod spec;
 mod store;
+mod transaction;
 
 use clap::Parser as _;
 use std::{env, process::ExitCode};

@@ -2,18 +2,23 @@
 //! their names.
 
 mod backend;
+mod batch;
 mod block;
 mod change;
+mod commit;
 mod connection;
 mod counters;
 pub mod grace;
+mod ids;
 mod mapped;
 mod marks;
 mod member;
 mod recover;
 mod schedule;
 mod service;
+mod services;
 mod settings;
+mod slots;
 mod space;
 mod traffic;
 
@@ -28,16 +33,17 @@ pub use service::Version;
 pub use settings::Timeouts;
 pub use traffic::add;
 
+use self::services::Services;
 use crate::{lock::Lock, program::pins::Pins};
 use anyhow::{Context as _, Result, bail};
-use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use aya::maps::{Map, MapData, PerCpuArray};
 use lb_common::{
     LAYOUT_VERSION,
     backend::{Backend, Member},
     block::Block,
     connection::Connection,
     scheduler::Turn,
-    service::{Service, ServiceKey},
+    service::Service,
     settings::{Settings, Table},
     traffic::{Rates, Traffic},
 };
@@ -53,7 +59,7 @@ pub struct Store {
     /// One element.
     pub table: Mapped<Table>,
     /// From what selects a service to the slot of its record.
-    pub services: HashMap<MapData, ServiceKey, u32>,
+    services: Services,
     /// Records of services, by slot.
     pub records: Mapped<Service>,
     /// Member lists, one after the other.
@@ -107,7 +113,7 @@ impl Store {
         Ok(Self {
             settings,
             table: Mapped::open(&pins.join("TABLE"))?,
-            services: HashMap::try_from(Map::HashMap(open(&pins.join("SERVICES"))?))?,
+            services: Services::open(&pins.join("SERVICES"))?,
             records: Mapped::open(&pins.join("RECORDS"))?,
             members: Mapped::open(&pins.join("MEMBERS"))?,
             blocks: Mapped::open(&pins.join("BLOCKS"))?,

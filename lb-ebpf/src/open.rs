@@ -125,7 +125,7 @@ pub fn key(flow: &Flow) -> ServiceKey {
         mark: 0,
         port: flow.destination_port,
         protocol: flow.protocol as u8,
-        reserved: 0,
+        bank: 0,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     },
     spec::{Endpoint, Protocol, ServiceName, is_unicast, parse_number, usage},
     store::{Change, MemberSettings},
+    transaction,
 };
 use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
@@ -115,9 +116,10 @@ impl Who {
 
     fn delete(self) -> Result<()> {
         let (service, backend) = self.parse()?;
-        let mut change = Change::begin()?;
-        let position = position(&change, service, backend)?;
-        change.remove_backend(&service.key(), position)
+        transaction::make(|change| {
+            let position = position(change, service, backend)?;
+            change.remove_backend(&service.key(), position)
+        })
     }
 }
 
@@ -131,33 +133,36 @@ impl Spec {
         }
         method::check_family(settings.method.unwrap_or(NAT), service, backend)?;
         check_thresholds(settings.upper.unwrap_or(0), settings.lower.unwrap_or(0))?;
-        let mut change = Change::begin()?;
-        if change.version(&service.key()).is_none() {
-            return Err(unknown(service));
-        }
-        if position(&change, service, backend).is_ok() {
-            bail!("{service} has backend {backend} already; lb-ctl backend edit changes it");
-        }
-        change.add_backend(&service.key(), backend.address.into(), backend.port.to_be(), settings)
+        transaction::make(|change| {
+            if change.version(&service.key()).is_none() {
+                return Err(unknown(service));
+            }
+            if position(change, service, backend).is_ok() {
+                bail!("{service} has backend {backend} already; lb-ctl backend edit changes it");
+            }
+            change.add_backend(&service.key(), backend.address.into(), backend.port.to_be(), settings)
+        })
     }
 
     fn edit(self) -> Result<()> {
         let (service, backend) = self.who.parse()?;
         // What can be refused without the lock is.
         self.numbers()?;
-        let mut change = Change::begin()?;
-        let position = position(&change, service, backend)?;
-        let old = change.version(&service.key()).map(|version| version.members[position]).unwrap_or_default();
-        let settings = self.settings(old)?;
-        let method = settings.method.unwrap_or(old.method);
-        if method::keeps_destination(method, service) && backend.port != service.port() {
-            usage!(
-                "{backend} has another port than {service}, which only -m can give it; add it again with -g or -i"
-            );
-        }
-        method::check_family(method, service, backend)?;
-        check_thresholds(settings.upper.unwrap_or(old.upper), settings.lower.unwrap_or(old.lower))?;
-        change.edit_backend(&service.key(), position, settings)
+        transaction::make(|change| {
+            let position = position(change, service, backend)?;
+            let old =
+                change.version(&service.key()).map(|version| version.members[position]).unwrap_or_default();
+            let settings = self.settings(old)?;
+            let method = settings.method.unwrap_or(old.method);
+            if method::keeps_destination(method, service) && backend.port != service.port() {
+                usage!(
+                    "{backend} has another port than {service}, which only -m can give it; add it again with -g or -i"
+                );
+            }
+            method::check_family(method, service, backend)?;
+            check_thresholds(settings.upper.unwrap_or(old.upper), settings.lower.unwrap_or(old.lower))?;
+            change.edit_backend(&service.key(), position, settings)
+        })
     }
 
     /// What is asked for, on top of what is there.

@@ -1,6 +1,6 @@
 //! `lb-ctl clear`: everything.
 
-use crate::store::Change;
+use crate::{store::Change, transaction};
 use anyhow::Result;
 
 /// Delete every service.
@@ -14,6 +14,6 @@ pub struct Args {}
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
-        Change::begin()?.clear()
+        transaction::make(Change::clear)
     }
 }

@@ -5,7 +5,8 @@ mod persistence;
 use crate::{
     command::list,
     spec::{Protocol, ServiceName, parse_flags, parse_scheduler, usage},
-    store::{Change, Schedule},
+    store::Schedule,
+    transaction,
 };
 use anyhow::{Result, bail};
 use clap::Subcommand;
@@ -133,11 +134,12 @@ impl Spec {
         let schedule = Schedule { scheduler, flags, ..Schedule::default() };
         let schedule = self.persistence.add_to(schedule, name)?;
         self.persistence.check(&schedule.applied_to(Service::default()), name)?;
-        let mut change = Change::begin()?;
-        if change.version(&name.key()).is_some() {
-            bail!("service {name} exists already; lb-ctl service edit changes it");
-        }
-        change.add_service(name.key(), schedule)
+        transaction::make(|change| {
+            if change.version(&name.key()).is_some() {
+                bail!("service {name} exists already; lb-ctl service edit changes it");
+            }
+            change.add_service(name.key(), schedule)
+        })
     }
 
     fn edit(self) -> Result<()> {
@@ -148,16 +150,17 @@ impl Spec {
             self.flags(scheduler)?;
         }
         let schedule = self.persistence.add_to(Schedule::default(), name)?;
-        let mut change = Change::begin()?;
-        let Some(old) = change.version(&name.key()) else { return Err(unknown(name)) };
-        let flags = match scheduler {
-            // The flags are those of the scheduler: another one starts without.
-            Some(new) if new != old.scheduler() => Some(self.flags(new)?.unwrap_or(0)),
-            _ => self.flags(old.scheduler())?,
-        };
-        let schedule = Schedule { scheduler, flags, ..schedule };
-        self.persistence.check(&schedule.applied_to(old.record), name)?;
-        change.edit_service(&name.key(), schedule)
+        transaction::make(|change| {
+            let Some(old) = change.version(&name.key()) else { return Err(unknown(name)) };
+            let flags = match scheduler {
+                // The flags are those of the scheduler: another one starts without.
+                Some(new) if new != old.scheduler() => Some(self.flags(new)?.unwrap_or(0)),
+                _ => self.flags(old.scheduler())?,
+            };
+            let schedule = Schedule { scheduler, flags, ..schedule };
+            self.persistence.check(&schedule.applied_to(old.record), name)?;
+            change.edit_service(&name.key(), schedule)
+        })
     }
 
     fn scheduler(&self) -> Result<Option<Scheduler>> {
@@ -170,11 +173,12 @@ impl Spec {
 }
 
 fn delete(name: ServiceName) -> Result<()> {
-    let mut change = Change::begin()?;
-    if change.version(&name.key()).is_none() {
-        return Err(unknown(name));
-    }
-    change.remove_service(&name.key())
+    transaction::make(|change| {
+        if change.version(&name.key()).is_none() {
+            return Err(unknown(name));
+        }
+        change.remove_service(&name.key())
+    })
 }
 
 /// The error for a service that there is not.

@@ -3,6 +3,7 @@
 use crate::{
     spec::{parse_number, usage},
     store::{Store, Timeouts},
+    transaction,
 };
 use anyhow::Result;
 
@@ -36,8 +37,10 @@ impl Args {
                     tcpfin: parse_number("TCPFIN", tcpfin, MOST)?,
                     udp: parse_number("UDP", udp, MOST)?,
                 };
-                Store::lock()?.set_timeouts(timeouts);
-                Ok(())
+                transaction::make(|change| {
+                    change.set_timeouts(timeouts);
+                    Ok(())
+                })
             }
             some => usage!("set takes three timeouts, not {}; write lb-ctl set 900 120 300", some.len()),
         }

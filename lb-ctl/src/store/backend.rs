@@ -1,11 +1,10 @@
-//! Slots of backends: who has one, who gets one, and who comes back.
+//! Slots of backends: who has one, and what of it lb-ctl writes.
 
 use super::{Store, connection::now, traffic};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use lb_common::{
     address::Address,
     backend::{Backend, Member, state},
-    limits::BACKENDS,
     time::{remaining, ticks},
     tunnel::Tunnel,
 };
@@ -21,7 +20,7 @@ const NOBODY: u32 = u32::MAX;
 const TRASH: u32 = ticks(120);
 
 /// Who a backend is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Id of its service.
     pub service: u32,
@@ -34,51 +33,21 @@ pub struct Identity {
 }
 
 impl Identity {
-    fn is(&self, backend: &Backend) -> bool {
-        let Self { service, protocol, address, port } = *self;
-        (backend.service, backend.protocol, backend.address, backend.port)
-            == (service, protocol, address, port)
+    /// Who has a slot.
+    pub const fn of(backend: &Backend) -> Self {
+        let Backend { service, protocol, address, port, .. } = *backend;
+        Self { service, protocol, address, port }
     }
 }
 
 /// Whether no connection and no template needs a removed backend.
-const fn is_idle(backend: &Backend) -> bool {
+pub const fn is_idle(backend: &Backend) -> bool {
     backend.connections == 0 && backend.persistent == 0
 }
 
 /// Whether a removed backend is forgotten: as in IPVS's trash, after it was idle for a while.
-fn is_forgotten(backend: &Backend, now: u32) -> bool {
+pub fn is_forgotten(backend: &Backend, now: u32) -> bool {
     is_idle(backend) && remaining(backend.removed.wrapping_add(TRASH), now) <= 0
-}
-
-/// Where a backend goes.
-#[derive(Debug, PartialEq, Eq)]
-enum Place {
-    /// It was removed, and comes back with its connections and counters.
-    Revive(u32),
-    /// A slot that nobody uses; the flag is whether it is beyond all in use.
-    Fresh(u32, bool),
-}
-
-/// Chooses the slot of a backend: its old one, a free one, one beyond those in use, and only at
-/// last that of a removed backend which could still come back with its counters.
-fn place(identity: &Identity, slots: impl Iterator<Item = Backend>, limit: u32, now: u32) -> Option<Place> {
-    let (mut free, mut idle, mut used) = (None, None, 0);
-    for (slot, backend) in (0..).zip(slots) {
-        used = slot + 1;
-        match backend.state {
-            state::FREE => free = free.or(Some(slot)),
-            state::REMOVED if is_forgotten(&backend, now) => free = free.or(Some(slot)),
-            state::REMOVED if identity.is(&backend) => return Some(Place::Revive(slot)),
-            state::REMOVED if is_idle(&backend) => idle = idle.or(Some(slot)),
-            _ => {}
-        }
-    }
-    match free {
-        Some(slot) => Some(Place::Fresh(slot, false)),
-        None if used < limit => Some(Place::Fresh(used, true)),
-        None => idle.map(|slot| Place::Fresh(slot, false)),
-    }
 }
 
 impl Store {
@@ -87,40 +56,29 @@ impl Store {
         self.table.get(0).backends.min(self.backends.len())
     }
 
-    /// Finds or makes the slot of a backend. It is available at once, but no packet can find it
-    /// before its service is published.
-    pub(super) fn take_backend(&mut self, identity: Identity) -> Result<u32> {
-        let slots = (0..self.slots()).map(|slot| self.backends.get(slot));
-        match place(&identity, slots, self.backends.len(), now()) {
-            Some(Place::Revive(slot)) => {
-                self.set_state(slot, state::AVAILABLE);
-                Ok(slot)
-            }
-            Some(Place::Fresh(slot, beyond)) => {
-                self.forget(slot)?;
-                self.start_counting(slot)?;
-                let Identity { service, protocol, address, port } = identity;
-                let backend = Backend {
-                    address,
-                    port,
-                    state: state::AVAILABLE,
-                    protocol,
-                    service,
-                    ..Backend::default()
-                };
-                self.backends.set(slot, backend);
-                if beyond {
-                    fence(Release);
-                    // SAFETY: the pointer is to the live element; one aligned word that only
-                    // lb-ctl writes.
-                    unsafe { addr_of_mut!((*self.table.pointer(0)).backends).write_volatile(slot + 1) }
-                }
-                Ok(slot)
-            }
-            None => {
-                bail!("{BACKENDS} backends are in use, removed ones with connections included; remove some")
-            }
+    /// Every backend slot that may be in use.
+    pub(super) fn each_slot(&self) -> impl Iterator<Item = Backend> {
+        (0..self.slots()).map(|slot| self.backends.get(slot))
+    }
+
+    /// Gives a slot to a new backend. It is available at once, but no packet can find it before its
+    /// service is published.
+    pub(super) fn write_backend(&mut self, slot: u32, identity: Identity) -> Result<()> {
+        if slot < self.slots() {
+            self.forget(slot)?;
         }
+        self.start_counting(slot)?;
+        let Identity { service, protocol, address, port } = identity;
+        let state = state::AVAILABLE;
+        self.backends.set(slot, Backend { address, port, state, protocol, service, ..Backend::default() });
+        Ok(())
+    }
+
+    /// Says that backend slots up to this one may be in use.
+    pub(super) fn set_slots(&mut self, used: u32) {
+        fence(Release);
+        // SAFETY: the pointer is to the live element; one aligned word that only lb-ctl writes.
+        unsafe { addr_of_mut!((*self.table.pointer(0)).backends).write_volatile(used) }
     }
 
     /// Takes a slot from the backend that had it. What it carried stays with its service. A kill
@@ -159,8 +117,7 @@ impl Store {
     /// Ids of services that removed backends could still come back to.
     pub(super) fn remembered_services(&self) -> HashSet<u32> {
         let now = now();
-        (0..self.slots())
-            .map(|slot| self.backends.get(slot))
+        self.each_slot()
             .filter(|backend| backend.state != state::FREE && !is_forgotten(backend, now))
             .map(|backend| backend.service)
             .collect()
@@ -188,51 +145,14 @@ impl Store {
         }
     }
 
+    /// Makes a backend that comes back available.
+    pub(super) fn set_available(&mut self, slot: u32) {
+        self.set_state(slot, state::AVAILABLE);
+    }
+
     pub(super) fn set_state(&mut self, slot: u32, state: u8) {
         fence(Release);
         // SAFETY: as above.
         unsafe { addr_of_mut!((*self.backends.pointer(slot)).state).write_volatile(state) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WHO: Identity = Identity { service: 7, protocol: 6, address: Address { words: [1, 2] }, port: 80 };
-    const NOW: u32 = 1_000_000;
-
-    fn slot(state: u8, service: u32, connections: u64, idle_for: u32) -> Backend {
-        let Identity { protocol, address, port, .. } = WHO;
-        let removed = NOW - ticks(idle_for);
-        Backend { address, port, state, protocol, service, connections, removed, ..Backend::default() }
-    }
-
-    fn chosen(slots: &[Backend]) -> Option<Place> {
-        place(&WHO, slots.iter().copied(), 4, NOW)
-    }
-
-    #[test]
-    fn a_removed_backend_comes_back() {
-        use state::*;
-        let busy = slot(AVAILABLE, 7, 0, 0);
-        assert_eq!(chosen(&[busy, slot(FREE, 7, 0, 0), slot(REMOVED, 7, 3, 999)]), Some(Place::Revive(2)));
-        assert_eq!(chosen(&[busy, slot(REMOVED, 7, 0, 60)]), Some(Place::Revive(1)), "its counters too");
-        assert_eq!(chosen(&[busy, slot(REMOVED, 7, 0, 130)]), Some(Place::Fresh(1, false)), "forgotten");
-        assert_eq!(chosen(&[busy, slot(REMOVED, 8, 1, 0)]), Some(Place::Fresh(2, true)), "another service's");
-    }
-
-    #[test]
-    fn connections_keep_a_slot() {
-        use state::*;
-        let (busy, waiting, idle) =
-            (slot(AVAILABLE, 1, 0, 0), slot(REMOVED, 1, 1, 999), slot(REMOVED, 1, 0, 5));
-        assert_eq!(chosen(&[busy, waiting, idle]), Some(Place::Fresh(3, true)), "rather than the idle one");
-        assert_eq!(
-            chosen(&[busy, waiting, idle, busy]),
-            Some(Place::Fresh(2, false)),
-            "when there is no other"
-        );
-        assert_eq!(chosen(&[busy, waiting, waiting, busy]), None);
     }
 }

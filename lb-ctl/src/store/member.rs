@@ -3,7 +3,7 @@
 use lb_common::{backend::Member, tunnel::Tunnel};
 
 /// What is asked for a backend; `None` is as before, or the default.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemberSettings {
     /// `-w`.
     pub weight: Option<u32>,

@@ -1,24 +1,57 @@
 //! Repairing what a killed `lb-ctl` left half-done. The map of services is the truth: what no
 //! published version uses is not in use.
 
+use super::{Store, commit::mark_free, service::Version};
 use lb_common::{backend, service::in_use};
 use std::collections::HashSet;
 
+/// Puts right what a killed command left.
+pub fn recover(store: &mut Store, versions: &[Version]) {
+    store.adopt();
+    let published = versions.iter().map(|version| version.slot).collect();
+    let members = versions.iter().flat_map(|version| &version.members).map(|member| member.backend).collect();
+    let records = (0..store.records.len()).map(|slot| store.records.get(slot).state);
+    let backends = store.each_slot().map(|backend| backend.state);
+    let found = repairs(&published, &members, records, backends);
+    for slot in found.records {
+        mark_free(store, slot);
+    }
+    for slot in found.removed {
+        store.remove_backend_slot(slot);
+    }
+    for slot in found.restored {
+        store.set_available(slot);
+    }
+    for version in versions {
+        if store.lacks_blocks(&version.record, version.scheduler()) {
+            store.prepare_blocks(&version.record, version.scheduler(), &version.members);
+            store.keep_blocks(&version.record, version.scheduler());
+        }
+    }
+    for member in versions.iter().flat_map(|version| &version.members) {
+        store.set_tunnel(member.backend, member.tunnel);
+    }
+    for version in versions {
+        store.set_places(version.record.first, &version.members);
+    }
+    store.set_services(versions.iter().map(|version| &version.record.key));
+}
+
 /// What has to be put right.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Repairs {
+struct Repairs {
     /// Slots of records that claim to be published and are not.
-    pub records: Vec<u32>,
+    records: Vec<u32>,
     /// Backends that are available to no service: added, but never published, or removed from
     /// their service, but not yet marked.
-    pub removed: Vec<u32>,
+    removed: Vec<u32>,
     /// Backends of a published service that are marked as removed.
-    pub restored: Vec<u32>,
+    restored: Vec<u32>,
 }
 
 /// Compares the states of all records and backends with the published record slots and with the
 /// backends of all published members.
-pub fn repairs(
+fn repairs(
     published: &HashSet<u32>,
     members: &HashSet<u32>,
     records: impl Iterator<Item = u32>,

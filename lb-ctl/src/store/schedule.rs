@@ -7,7 +7,7 @@ use lb_common::{
 };
 
 /// What is asked for a service; `None` is as before, or the default.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
     /// `-s`.
     pub scheduler: Option<Scheduler>,

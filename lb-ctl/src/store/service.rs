@@ -2,7 +2,6 @@
 
 use super::Store;
 use anyhow::Result;
-use aya::maps::MapError;
 use lb_common::{
     backend::Member,
     scheduler::Scheduler,
@@ -38,36 +37,36 @@ impl Version {
 }
 
 impl Store {
-    /// Slot of the record that packets with this key see.
-    pub(super) fn slot_of(&self, key: &ServiceKey) -> Result<Option<u32>> {
-        match self.services.get(key, 0) {
-            Ok(slot) => Ok(Some(slot)),
-            Err(MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// The published version of a service.
     pub fn version(&self, key: &ServiceKey) -> Result<Option<Version>> {
         loop {
-            let Some(slot) = self.slot_of(key)? else { return Ok(None) };
-            let record = self.records.get(slot % self.records.len());
-            // A record that is being written over may claim anything.
-            let last = record.first.saturating_add(record.count).min(self.members.len());
-            let members = (record.first..last).map(|position| self.members.get(position)).collect();
+            let bank = self.bank();
+            let Some(slot) = self.services.get(bank, key)? else { return Ok(None) };
+            let version = self.read(slot);
             // Slots rest long before they are used again, so the same slot is the same version.
-            if self.slot_of(key)? == Some(slot) {
-                return Ok(Some(Version { slot, record, members }));
+            if self.bank() == bank && self.services.get(bank, key)? == Some(slot) {
+                return Ok(Some(version));
             }
         }
     }
 
-    /// Every published service, in no order.
+    /// Every published service, in no order: as they were at one moment.
     pub fn versions(&self) -> Result<Vec<Version>> {
-        let mut all = vec![];
-        for key in self.services.keys().collect::<Result<Vec<_>, _>>()? {
-            all.extend(self.version(&key)?);
+        loop {
+            let bank = self.bank();
+            let published = self.services.all(bank)?;
+            let versions = published.iter().map(|(_, slot)| self.read(*slot)).collect();
+            if self.bank() == bank && self.services.all(bank)? == published {
+                return Ok(versions);
+            }
         }
-        Ok(all)
+    }
+
+    fn read(&self, slot: u32) -> Version {
+        let record = self.records.get(slot % self.records.len());
+        // A record that is being written over may claim anything.
+        let last = record.first.saturating_add(record.count).min(self.members.len());
+        let members = (record.first..last).map(|position| self.members.get(position)).collect();
+        Version { slot, record, members }
     }
 }

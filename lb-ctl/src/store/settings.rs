@@ -1,15 +1,20 @@
 //! The settings that can be changed while the balancer runs.
 
-use super::{Change, Store};
+use super::Store;
 use lb_common::{
+    LAYOUT_VERSION,
     bucket::buckets,
     connection::state,
     service::ServiceKey,
+    settings::Settings,
     sysctl::Sysctl,
     time::{seconds, ticks},
 };
 use lb_ebpf::persistence::FTP;
-use std::ptr::addr_of_mut;
+use std::{
+    ptr::{addr_of, addr_of_mut},
+    sync::atomic::{Ordering::Release, fence},
+};
 
 /// The three timeouts of `set`, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -22,35 +27,39 @@ pub struct Timeouts {
     pub udp: u32,
 }
 
-impl Change {
-    /// Changes the timeouts; 0 keeps one as it is.
-    pub fn set_timeouts(&mut self, new: Timeouts) {
-        self.store.set_timeouts(new);
+impl Timeouts {
+    /// Those of these settings.
+    pub fn of(settings: &Settings) -> Self {
+        let of = |state: u8| seconds(settings.timeouts[usize::from(state)]);
+        Self { tcp: of(state::ESTABLISHED), tcpfin: of(state::FIN_WAIT), udp: of(state::UDP) }
+    }
+
+    /// Writes those that are not 0.
+    pub fn write(self, settings: &mut Settings) {
+        for (state, seconds) in
+            [(state::ESTABLISHED, self.tcp), (state::FIN_WAIT, self.tcpfin), (state::UDP, self.udp)]
+        {
+            if seconds != 0 {
+                settings.timeouts[usize::from(state)] = ticks(seconds);
+            }
+        }
     }
 }
 
+/// The settings with all that an admin can change as in `new`: the one place that names it.
+pub(super) fn changed(old: Settings, new: &Settings) -> Settings {
+    Settings { timeouts: new.timeouts, ..old }
+}
+
 impl Store {
-    /// The timeouts.
-    pub fn timeouts(&self) -> Timeouts {
-        let timeouts = self.settings.get(0).timeouts;
-        let of = |state: u8| seconds(timeouts[usize::from(state)]);
-        Timeouts { tcp: of(state::ESTABLISHED), tcpfin: of(state::FIN_WAIT), udp: of(state::UDP) }
+    /// The settings in force.
+    pub fn current_settings(&self) -> Settings {
+        self.announced().unwrap_or_else(|| self.settings.get(0))
     }
 
-    /// Changes the timeouts; 0 keeps one as it is.
-    pub fn set_timeouts(&mut self, new: Timeouts) {
-        for (state, seconds) in
-            [(state::ESTABLISHED, new.tcp), (state::FIN_WAIT, new.tcpfin), (state::UDP, new.udp)]
-        {
-            if seconds != 0 {
-                // SAFETY: the pointer is to the live element; one aligned word, which the packet
-                // path only reads.
-                unsafe {
-                    addr_of_mut!((*self.settings.pointer(0)).timeouts[usize::from(state)])
-                        .write_volatile(ticks(seconds));
-                }
-            }
-        }
+    /// The timeouts.
+    pub fn timeouts(&self) -> Timeouts {
+        Timeouts::of(&self.current_settings())
     }
 
     /// Buckets of the connection table's index, which `ipvsadm` calls its size.
@@ -58,13 +67,16 @@ impl Store {
         buckets(self.connections.len())
     }
 
-    /// The value of a sysctl.
-    pub fn sysctl(&self, of: Sysctl) -> u32 {
-        self.settings.get(0).sysctl(of)
-    }
-
-    /// Changes a sysctl.
-    pub fn set_sysctl(&mut self, of: Sysctl, value: u32) {
+    service::ServiceKey,
+    settings::Settings,
+    sysctl::Sysctl,
+    time::{seconds, ticks},
+};
+use lb_ebpf::persistence::FTP;
+use std::{
+    ptr::{addr_of, addr_of_mut},
+    sync::atomic::{Ordering::Release, fence},
+};
         // SAFETY: as above.
         unsafe { addr_of_mut!((*self.settings.pointer(0)).sysctls[of as usize]).write_volatile(value) }
     }

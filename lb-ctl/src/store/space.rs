@@ -1,11 +1,10 @@
 //! Room in the maps of member lists and lookup tables: which ranges published services use.
 
-/// The used ranges of a map, in order.
+/// The holes of a map, in order.
 #[derive(Debug)]
 pub struct Space {
-    length: u32,
-    /// First entry and length; sorted, none overlaps another.
-    used: Vec<(u32, u32)>,
+    /// First entry and length.
+    holes: Vec<(u32, u32)>,
 }
 
 impl Space {
@@ -13,7 +12,17 @@ impl Space {
     pub fn new(length: u32, ranges: impl IntoIterator<Item = (u32, u32)>) -> Self {
         let mut used: Vec<_> = ranges.into_iter().filter(|(_, count)| *count > 0).collect();
         used.sort_unstable();
-        Self { length, used }
+        let (mut holes, mut start) = (vec![], 0);
+        for (first, count) in used {
+            if first > start {
+                holes.push((start, first - start));
+            }
+            start = first + count;
+        }
+        if length > start {
+            holes.push((start, length - start));
+        }
+        Self { holes }
     }
 
     /// Takes the first hole that is long enough from a multiple of `align` on; `None` when there is none.
@@ -21,17 +30,14 @@ impl Space {
         if count == 0 {
             return Some(0);
         }
-        let (mut start, mut at) = (0, 0);
-        for &(first, length) in &self.used {
-            if first.saturating_sub(start) >= count {
-                break;
-            }
-            (start, at) = ((first + length).next_multiple_of(align), at + 1);
-        }
-        if self.length.saturating_sub(start) < count {
-            return None;
-        }
-        self.used.insert(at, (start, count));
+        let fits = |&(first, length): &(u32, u32)| {
+            let start = first.next_multiple_of(align);
+            (start + count <= first + length).then_some(start)
+        };
+        let (at, start) = self.holes.iter().enumerate().find_map(|(at, hole)| Some((at, fits(hole)?)))?;
+        let (first, length) = self.holes[at];
+        let left = [(first, start - first), (start + count, first + length - start - count)];
+        self.holes.splice(at..=at, left.into_iter().filter(|(_, length)| *length > 0));
         Some(start)
     }
 }

@@ -63,14 +63,7 @@ impl Store {
     /// What each service has carried, by its id: its backends, removed ones included as long as
     /// their slots are theirs, and the residue of those whose slots others have taken.
     pub fn service_stats(&self) -> Result<HashMap<u32, Traffic>> {
-        let mut all = HashMap::new();
-        for slot in 0..self.slots() {
-            let backend = self.backends.get(slot);
-            if backend.state != state::FREE {
-                let sum: &mut Traffic = all.entry(backend.service).or_default();
-                *sum = add(*sum, self.stats(slot)?);
-            }
-        }
+        let mut all = self.stats_of_services(|_| true)?;
         for (id, sum) in &mut all {
             if *id < self.residue.len() {
                 *sum = add(*sum, self.residue.get(*id));
@@ -79,16 +72,17 @@ impl Store {
         Ok(all)
     }
 
-    /// What the backends of a service have carried, without its residue.
-    pub(super) fn service_backends_stats(&self, id: u32) -> Result<Traffic> {
-        let mut sum = Traffic::default();
-        for slot in 0..self.slots() {
-            let backend = self.backends.get(slot);
-            if backend.state != state::FREE && backend.service == id {
-                sum = add(sum, self.stats(slot)?);
+    /// What the backends of some services have carried, without residues, by the service's id. Looks
+    /// up no more counters than it must.
+    pub(super) fn stats_of_services(&self, wanted: impl Fn(u32) -> bool) -> Result<HashMap<u32, Traffic>> {
+        let mut all = HashMap::new();
+        for (slot, backend) in (0..).zip(self.each_slot()) {
+            if backend.state != state::FREE && wanted(backend.service) {
+                let sum: &mut Traffic = all.entry(backend.service).or_default();
+                *sum = add(*sum, self.stats(slot)?);
             }
         }
-        Ok(sum)
+        Ok(all)
     }
 
     /// Starts the counters and rates of services anew, their removed backends' too.

@@ -36,9 +36,10 @@ use lb_ebpf::{
 const MAPPABLE: usize = BPF_F_MMAPABLE as usize;
 const BACKENDS_MAX: usize = limits::BACKENDS as usize;
 const SERVICE_SLOTS: usize = limits::SERVICE_SLOTS as usize;
+const SERVICE_KEYS: usize = limits::SERVICE_KEYS as usize;
 
 #[btf_map]
-pub static SETTINGS: Array<Settings, 1, MAPPABLE> = Array::new();
+pub static SETTINGS: Array<Settings, 2, MAPPABLE> = Array::new();
 #[btf_map]
 pub static TABLE: Array<Table, 1, MAPPABLE> = Array::new();
 
@@ -50,7 +51,7 @@ pub static CONNECTIONS: Array<Connection, 16, MAPPABLE> = Array::new();
 pub static FREE: Stack<u32, 16> = Stack::new();
 
 #[btf_map]
-pub static SERVICES: HashMap<ServiceKey, u32, SERVICE_SLOTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+pub static SERVICES: HashMap<ServiceKey, u32, SERVICE_KEYS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 #[btf_map]
 pub static RECORDS: Array<Service, SERVICE_SLOTS, MAPPABLE> = Array::new();
 #[btf_map]

@@ -124,7 +124,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
-        let slot = unsafe { maps::SERVICES.get(key) }?;
+        let bank = maps::SETTINGS.get(0)?.bank as u8;
+        let slot = unsafe { maps::SERVICES.get(&ServiceKey { bank, ..*key }) }?;
         maps::RECORDS.get(*slot)
     }
 
