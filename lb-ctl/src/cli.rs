@@ -34,6 +34,14 @@ enum Command {
     Sysctl(command::sysctl::Args),
     Zero(command::zero::Args),
     Clear(command::clear::Args),
+    Save(command::save::Args),
+    Restore(command::restore::Args),
+    Check(command::check::Args),
+    Diff(command::diff::Args),
+    Apply(command::apply::Args),
+    Export(command::export::Args),
+    Rollback(command::rollback::Args),
+    History(command::history::Args),
     Counters(command::counters::Args),
     Trace(command::trace::Args),
     Ipvsadm(command::ipvsadm::Args),
@@ -43,11 +51,12 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command that was given. Only ipvsadm's command line, which `main` sees first, has exit
-    /// codes of its own.
+    /// Runs the command that was given. Two commands have exit codes of their own; ipvsadm's command line is
+    /// seen by `main` first.
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Ipvsadm(args) => return Ok(args.run()),
+            Command::Diff(args) => return args.run(),
             Command::Load(args) => args.run(),
             Command::Unload(args) => args.run(),
             Command::Status(args) => args.run(),
@@ -60,6 +69,13 @@ impl Cli {
             Command::Sysctl(args) => args.run(),
             Command::Zero(args) => args.run(),
             Command::Clear(args) => args.run(),
+            Command::Save(args) => args.run(),
+            Command::Restore(args) => args.run(),
+            Command::Check(args) => args.run(),
+            Command::Apply(args) => args.run(),
+            Command::Export(args) => args.run(),
+            Command::Rollback(args) => args.run(),
+            Command::History(args) => args.run(),
             Command::Counters(args) => args.run(),
             Command::Trace(args) => args.run(),
             Command::ImportIpvs(args) => args.run(),

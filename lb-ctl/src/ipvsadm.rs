@@ -10,6 +10,7 @@ mod command;
 mod endpoint;
 mod exclusions;
 mod failure;
+mod file;
 mod help;
 mod line;
 mod list;
@@ -20,7 +21,12 @@ mod save;
 mod server;
 mod service;
 
-use crate::store::{Change, Store};
+pub use file::configuration;
+
+use crate::{
+    store::{Change, Store},
+    transaction,
+};
 use command::Command;
 use failure::Failure;
 use line::Line;
@@ -61,7 +67,7 @@ fn exit_code(name: &str, arguments: &[OsString], run: fn(&mut Program, &[String]
     let outcome = run(&mut program, &arguments);
     // As with the kernel, what came before a failure is made.
     let made = program.commit();
-    match outcome.and_then(|_| made) {
+    match outcome.and(made) {
         Ok(_) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
@@ -135,7 +141,7 @@ impl Program {
 
     /// Makes what has been asked for so far.
     fn commit(&mut self) -> Result<(), Failure> {
-        Ok(self.change.take().map_or(Ok(()), Change::commit)?)
+        Ok(self.change.take().map_or(Ok(()), transaction::commit)?)
     }
 
     fn show(&mut self, request: &Request) -> Outcome {

@@ -2,10 +2,13 @@
 
 mod cli;
 mod command;
+mod configuration;
+mod history;
 mod ipvs;
 mod ipvsadm;
 mod lock;
 mod program;
+mod progress;
 mod report;
 mod snapshot;
 mod spec;

@@ -2,6 +2,7 @@
 //! them, so they are formatted by hand; `%-28s` in a comment is the width there.
 
 pub mod connections;
+pub mod difference;
 pub mod json;
 mod names;
 pub mod order;

@@ -10,7 +10,7 @@ pub use crate::cli::Usage;
 pub use mask::{ipv4_mask, ipv6_mask, mask_text};
 pub use resolver::{host_name, ipv4_host, port_name, port_number};
 pub use service::ServiceName;
-pub use unicast::is_unicast;
+pub use unicast::{is_of_one_host, is_unicast};
 
 use anyhow::Result;
 use lb_common::{

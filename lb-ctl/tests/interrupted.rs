@@ -181,3 +181,88 @@ fn a_killed_change_leaves_the_old_services_or_the_new_ones() {
     namespace.ok("clear");
     namespace.ok("unload");
 }
+
+/// The same, and those of files.
+const FILES: [&str; 9] = [
+    "bpf",
+    "membarrier",
+    "?munmap",
+    "write",
+    "flock",
+    "openat",
+    "?fsync,?fdatasync",
+    "?rename,?renameat,?renameat2",
+    "?chmod,?fchmod",
+];
+
+#[test]
+fn a_killed_restore_or_apply_leaves_one_of_the_two_configurations() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan0 lan1 --max-connections 100");
+    let file = |name: &str| namespace.state.join(name).display().to_string();
+    let (old_file, new_file) = (file("old.toml"), file("new.toml"));
+    // Two services change, one goes, one comes, and so do the timeouts.
+    for number in 0..3 {
+        namespace.ok(&format!("service add -t 10.9.0.1:8{number} -s wrr"));
+        namespace.ok(&format!("backend add -t 10.9.0.1:8{number} -r 10.9.0.11 -m -w 2"));
+    }
+    namespace.ok(&format!("save {old_file}"));
+    let old = namespace.ok("export");
+    let new = old.replace("weight = 2", "weight = 3").replace(":82", ":92").replace("udp = 300", "udp = 30");
+    assert_ne!(old, new);
+    std::fs::write(&new_file, &new).unwrap();
+    for command in ["apply", "restore"] {
+        let arguments = if command == "apply" {
+            format!("apply {new_file}")
+        } else {
+            namespace.ok(&format!("apply {new_file}"));
+            let saved = file("saved.toml");
+            namespace.ok(&format!("save {saved}"));
+            format!("restore {saved}")
+        };
+        let mut outcomes = [0, 0];
+        at_every_call(
+            &namespace,
+            &FILES,
+            &arguments,
+            |namespace| {
+                namespace.ok(&format!("restore {old_file}"));
+            },
+            |namespace, step| {
+                let is = |file: &str| namespace.lb_ctl(&format!("diff {file}")).status.success();
+                let (is_old, is_new) = (is(&old_file), is(&new_file));
+                assert!(is_old != is_new, "{step}: neither of the two:\n{}", namespace.ok("export"));
+                outcomes[usize::from(is_new)] += 1;
+            },
+        );
+        assert!(outcomes[0] > 0 && outcomes[1] > 0, "{command}: {outcomes:?}");
+    }
+    namespace.ok("unload");
+}
+
+#[test]
+fn a_killed_save_leaves_one_of_the_two_files() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan0 lan1 --max-connections 100");
+    namespace.ok("service add -t 10.9.0.1:80 -s wrr");
+    let saved = namespace.state.join("saved.toml");
+    let saved = saved.display().to_string();
+    namespace.ok(&format!("save {saved}"));
+    let old = std::fs::read_to_string(&saved).unwrap();
+    namespace.ok("service add -t 10.9.0.1:81 -s wrr");
+    let new = namespace.ok("save");
+    let mut outcomes = [0, 0];
+    at_every_call(
+        &namespace,
+        &FILES,
+        &format!("save {saved}"),
+        |_| std::fs::write(&saved, &old).unwrap(),
+        |_, step| {
+            let now = std::fs::read_to_string(&saved).unwrap();
+            assert!(now == old || now == new, "{step}: {now}");
+            outcomes[usize::from(now == new)] += 1;
+        },
+    );
+    assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
+    namespace.ok("unload");
+}

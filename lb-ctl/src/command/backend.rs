@@ -7,7 +7,7 @@ use crate::{
         list,
         service::{Selector, unknown},
     },
-    spec::{Endpoint, Protocol, ServiceName, is_unicast, parse_number, usage},
+    spec::{Endpoint, Protocol, ServiceName, is_of_one_host, is_unicast, parse_number, usage},
     store::{Change, MemberSettings},
     transaction,
 };
@@ -182,6 +182,23 @@ impl Spec {
             ..MemberSettings::default()
         })
     }
+}
+
+/// What a backend of a service must be like, whoever asks for it.
+pub fn check(service: ServiceName, backend: Endpoint, settings: &MemberSettings) -> Result<()> {
+    let method = settings.method.unwrap_or(NAT);
+    if !is_of_one_host(backend.address) {
+        usage!("'{}' is not the address of one host; write a unicast address", backend.address);
+    }
+    if method::keeps_destination(method) {
+        if backend.port != service.port() {
+            usage!("{backend} has another port than {service}, which only -m (masquerading) can give it");
+        }
+    } else if backend.port == 0 && service.port() != 0 {
+        usage!("'{backend}': port 0 is no port of a server; write the port");
+    }
+    method::check_family(method, service, backend)?;
+    check_thresholds(settings.upper.unwrap_or(0), settings.lower.unwrap_or(0))
 }
 
 /// As the kernel does (`ip_vs_add_dest`): the lower must not be above the upper, even where that is

@@ -5,7 +5,8 @@ use crate::{
     program::object::Adopter,
     report::{Names, View},
     spec::ServiceName,
-    store::{Change, Locked, Store, Timeouts},
+    store::{Locked, Store, Timeouts},
+    transaction,
 };
 use anyhow::{Result, bail};
 use lb_common::{address::Address, adoption::Adoption, service::ServiceKey, time::ticks};
@@ -40,26 +41,30 @@ impl Args {
         }
         // Loaded first: a datagram of a flow between the services' publication and its adoption is scheduled anew.
         let adopter = if self.connections { Some(self.adopter()?) } else { None };
-        let mut change = Change::begin()?;
-        if let Some(service) = table.services.iter().find(|service| change.version(&service.key).is_some()) {
-            let name = ServiceName::from(service.key);
-            bail!(
-                "service {name} exists here already: lb-ctl service del {}, or lb-ctl clear",
-                name.options()
-            );
-        }
-        for service in &table.services {
-            let backends = service.backends.iter();
-            let backends = backends.map(|backend| (backend.address, backend.port, backend.settings));
-            change.add_service_with(service.key, service.schedule, backends)?;
-        }
-        drop(change);
-        let mut store = Store::lock()?;
-        store.set_timeouts(table.timeouts);
+        transaction::make(|change| {
+            if let Some(service) =
+                table.services.iter().find(|service| change.version(&service.key).is_some())
+            {
+                let name = ServiceName::from(service.key);
+                bail!(
+                    "service {name} exists here already: lb-ctl service del {}, or lb-ctl clear",
+                    name.options()
+                );
+            }
+            for service in &table.services {
+                change.add_service(service.key, service.schedule)?;
+                // They are listed newest first.
+                for backend in service.backends.iter().rev() {
+                    change.add_backend(&service.key, backend.address, backend.port, backend.settings)?;
+                }
+            }
+            change.set_timeouts(table.timeouts);
+            Ok(())
+        })?;
         let backends: usize = table.services.iter().map(|service| service.backends.len()).sum();
         println!("imported {} services with {backends} backends", table.services.len());
         match adopter {
-            Some(adopter) => adopt(adopter, &store),
+            Some(adopter) => adopt(adopter, &Store::lock()?),
             None => Ok(()),
         }
     }

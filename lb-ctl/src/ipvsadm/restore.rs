@@ -51,7 +51,7 @@ fn run_lines<'a>(program: &mut Program, lines: impl Iterator<Item = &'a str>) ->
 }
 
 /// The words of a line; the program's name is none, wherever it stands.
-fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     line.split([' ', '\t', '\r'])
         .filter(|word| !word.is_empty() && *word != "ipvsadm")
         .map(str::to_owned)

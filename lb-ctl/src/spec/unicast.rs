@@ -8,10 +8,13 @@ use std::{
 /// What the kernel takes as unicast (`inet_addr_type`, `ipv6_addr_type`): for IPv4 no broadcast address
 /// of an attached network either.
 pub fn is_unicast(address: IpAddr) -> bool {
+    is_of_one_host(address) && !matches!(address, IpAddr::V4(v4) if is_broadcast(v4))
+}
+
+/// The same without a look at the attached networks.
+pub fn is_of_one_host(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => {
-            v4.octets()[0] != 0 && !v4.is_multicast() && !v4.is_broadcast() && !is_broadcast(v4)
-        }
+        IpAddr::V4(v4) => v4.octets()[0] != 0 && !v4.is_multicast() && !v4.is_broadcast(),
         IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_unicast_link_local(),
     }
 }

@@ -80,6 +80,23 @@ impl Change {
         (address, port)
     }
 
+    /// The versions that packets see of the services that change, and those that they will see.
+    pub fn sides(&self) -> (Vec<&Version>, Vec<&Version>) {
+        let old = self.before.values().flatten().collect();
+        let new = self.before.keys().filter_map(|key| self.services.get(key)).collect();
+        (old, new)
+    }
+
+    /// The timeouts that packets see.
+    pub fn timeouts_before(&self) -> Timeouts {
+        self.store.timeouts()
+    }
+
+    /// The timeouts, as this change has made them so far.
+    pub fn timeouts(&self) -> Timeouts {
+        Timeouts::of(&self.settings)
+    }
+
     /// Changes the timeouts; 0 keeps one as it is.
     pub fn set_timeouts(&mut self, new: Timeouts) {
         new.write(&mut self.settings);
@@ -103,43 +120,6 @@ impl Change {
         // The slot is chosen last.
         self.services.insert(key, Version { slot: 0, record, members: vec![] });
         Ok(())
-    }
-
-    /// Adds a service together with its backends, newest first: no packet sees it without them.
-    pub fn add_service_with(
-        &mut self,
-        key: ServiceKey,
-        schedule: Schedule,
-        backends: impl ExactSizeIterator<Item = (Address, u16, MemberSettings)>,
-    ) -> Result<()> {
-        if self.published.len() >= SERVICES as usize {
-            bail!("{SERVICES} services is the most there can be; delete one first");
-        }
-        if backends.len() > BACKENDS_PER_SERVICE as usize {
-            bail!("a service has at most {BACKENDS_PER_SERVICE} backends, this one has {}", backends.len());
-        }
-        let id = self.take_id(&key)?;
-        let mut members = Vec::new();
-        for (address, port, asked) in backends {
-            let slot =
-                self.store.take_backend(Identity { service: id, protocol: key.protocol, address, port })?;
-            let new = Member { backend: slot, weight: 1, method: method::NAT, ..Member::default() };
-            let new = asked.applied_to(new);
-            self.store.set_tunnel(slot, new.tunnel);
-            self.store.clear_overload(slot);
-            members.push(new);
-        }
-        let scheduler = schedule.scheduler.unwrap_or(Scheduler::Wlc);
-        let start = plan::start(scheduler, None, &members);
-        let new = Service {
-            key,
-            id,
-            start,
-            scheduler: Scheduler::Wlc as u8,
-            mask: Address::ALL,
-            ..Service::default()
-        };
-        self.publish(Draft { record: schedule.applied_to(new), members, same_list: false })
     }
 
     /// Changes what is named of a service.

@@ -89,7 +89,7 @@ impl Change {
     }
 
     /// Whether it changes nothing, once what has come out as it was is left alone.
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.before.is_empty() && !self.has_settings()
     }
 
@@ -99,7 +99,7 @@ impl Change {
     }
 
     /// Leaves alone what has come out as it was.
-    fn prune(&mut self) {
+    pub fn prune(&mut self) {
         let Self { services, before, restarted, .. } = self;
         before.retain(|key, old| match (old, services.get_mut(key)) {
             (None, None) => false,

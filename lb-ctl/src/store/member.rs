@@ -18,6 +18,17 @@ pub struct MemberSettings {
 }
 
 impl MemberSettings {
+    /// All of a member.
+    pub const fn of(member: &Member) -> Self {
+        Self {
+            weight: Some(member.weight),
+            upper: Some(member.upper),
+            lower: Some(member.lower),
+            method: Some(member.method),
+            tunnel: Some(member.tunnel),
+        }
+    }
+
     /// A member with what is asked for.
     pub fn applied_to(self, old: Member) -> Member {
         let weight = self.weight.unwrap_or(old.weight);

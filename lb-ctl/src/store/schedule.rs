@@ -24,6 +24,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// All of a service.
+    pub fn of(service: &Service) -> Self {
+        Self {
+            scheduler: Scheduler::from_number(service.scheduler),
+            flags: Some(service.scheduler_flags),
+            persistence: Some(service.persistence),
+            mask: Some(service.mask),
+            engine: Some(service.engine),
+            one_packet: Some(service.flags & flags::ONE_PACKET != 0),
+        }
+    }
+
     /// A service with what is asked for.
     pub fn applied_to(self, old: Service) -> Service {
         let one_packet = self.one_packet.unwrap_or(old.flags & flags::ONE_PACKET != 0);

@@ -34,6 +34,16 @@ impl Timeouts {
         Self { tcp: of(state::ESTABLISHED), tcpfin: of(state::FIN_WAIT), udp: of(state::UDP) }
     }
 
+    /// These, where 0 stands for what was there before.
+    pub fn over(self, old: Self) -> Self {
+        let over = |new, old| if new == 0 { old } else { new };
+        Self {
+            tcp: over(self.tcp, old.tcp),
+            tcpfin: over(self.tcpfin, old.tcpfin),
+            udp: over(self.udp, old.udp),
+        }
+    }
+
     /// Writes those that are not 0.
     pub fn write(self, settings: &mut Settings) {
         for (state, seconds) in

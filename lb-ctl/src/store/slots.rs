@@ -15,6 +15,8 @@ pub struct Slots {
     idle: Vec<u32>,
     /// Slots that this change gives to somebody new.
     fresh: HashSet<u32>,
+    /// Slots of backends that come back.
+    revived: HashSet<u32>,
     limit: u32,
 }
 
@@ -40,7 +42,7 @@ impl Slots {
         }
         free.reverse();
         idle.reverse();
-        Self { identities, removed, free, idle, fresh: HashSet::new(), limit }
+        Self { identities, removed, free, idle, fresh: HashSet::new(), revived: HashSet::new(), limit }
     }
 
     /// Who has a slot.
@@ -62,6 +64,7 @@ impl Slots {
     /// that of a removed backend which could still come back with its counters.
     pub fn take(&mut self, identity: Identity) -> Option<u32> {
         if let Some(slot) = self.removed.remove(&identity) {
+            self.revived.insert(slot);
             return Some(slot);
         }
         let slot = match self.free.pop() {
@@ -79,10 +82,11 @@ impl Slots {
 
     fn take_idle(&mut self) -> Option<u32> {
         while let Some(slot) = self.idle.pop() {
-            let identity = self.identity(slot);
-            // It may have come back meanwhile.
-            if self.removed.get(&identity) == Some(&slot) {
-                self.removed.remove(&identity);
+            if !self.revived.contains(&slot) {
+                let identity = self.identity(slot);
+                if self.removed.get(&identity) == Some(&slot) {
+                    self.removed.remove(&identity);
+                }
                 return Some(slot);
             }
         }

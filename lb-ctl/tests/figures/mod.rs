@@ -6,7 +6,7 @@ use lb_common::{
     backend::{ACTIVE, Backend, INACTIVE, Member},
     protocol,
     service::{Service, ServiceKey},
-    settings::Table,
+    settings::{Settings, Table},
     traffic::{Rates, Traffic},
 };
 use std::{
@@ -85,7 +85,8 @@ impl Figures {
     fn record(&self, key: &ServiceKey) -> Option<Service> {
         let services: HashMap<_, ServiceKey, u32> =
             HashMap::try_from(Map::HashMap(self.open("SERVICES"))).unwrap();
-        Some(self.get("RECORDS", services.get(key, 0).ok()?))
+        let bank = self.get::<Settings>("SETTINGS", 0).bank as u8;
+        Some(self.get("RECORDS", services.get(&ServiceKey { bank, ..*key }, 0).ok()?))
     }
 
     fn slot(&self, key: &ServiceKey, (address, port): &(Address, u16)) -> Option<u32> {

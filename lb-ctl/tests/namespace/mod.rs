@@ -24,6 +24,8 @@ pub struct Namespace {
     pub far: String,
     /// Its BPF file system.
     pub pins: PathBuf,
+    /// Where its history lies, and a place for files.
+    pub state: PathBuf,
 }
 
 impl Namespace {
@@ -36,15 +38,17 @@ impl Namespace {
         let name = format!("lbt{}-{number}", id());
         let far = format!("{name}-far");
         let pins = std::env::temp_dir().join(&name);
+        let state = std::env::temp_dir().join(format!("{name}-state"));
         fs::create_dir(&pins).unwrap();
+        fs::create_dir(&state).unwrap();
         // From here on, what fails is cleaned up.
-        let namespace = Self { name, far, pins };
+        let namespace = Self { name, far, pins, state };
         namespace.set_up();
         namespace
     }
 
     fn set_up(&self) {
-        let Self { name, far, pins } = self;
+        let Self { name, far, pins, .. } = self;
         run("mount", &["-t", "bpf", "bpf", pins.to_str().unwrap()]);
         run("ip", &["netns", "add", name]);
         run("ip", &["netns", "add", far]);
@@ -62,7 +66,8 @@ impl Namespace {
     /// A command inside.
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]).args(arguments).env("LB_BPFFS", &self.pins);
+        command.args(["netns", "exec", &self.name, program]).args(arguments);
+        command.env("LB_BPFFS", &self.pins).env("LB_STATE", &self.state);
         command
     }
 
@@ -142,6 +147,7 @@ impl Drop for Namespace {
         }
         let _ = Command::new("umount").arg(&self.pins).status();
         let _ = fs::remove_dir(&self.pins);
+        let _ = fs::remove_dir_all(&self.state);
     }
 }
 

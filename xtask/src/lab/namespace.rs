@@ -171,7 +171,8 @@ impl Namespace {
         net.push(self.path());
         let mut command = Command::new("nsenter");
         command.arg(net).arg("--").arg(program).stdin(Stdio::null());
-        command.env("LB_BPFFS", self.site.bpffs()).env("LB_CTL", self.site.lb_ctl());
+        command.env("LB_BPFFS", self.site.bpffs()).env("LB_STATE", self.site.state());
+        command.env("LB_CTL", self.site.lb_ctl());
         command
     }
 

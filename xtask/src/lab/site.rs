@@ -7,6 +7,7 @@
 //!                  namespaces   a name a line, written before the namespace is made
 //!                  processes    process id and start time of each background process
 //!                  bpf/         a BPF file system of the lab's own, named to lb-ctl by LB_BPFFS
+//!                  state/       lb-ctl's history, named by LB_STATE
 //! ```
 
 use std::{
@@ -68,6 +69,11 @@ impl Site {
     /// The lab's BPF file system.
     pub fn bpffs(&self) -> PathBuf {
         self.directory.join("bpf")
+    }
+
+    /// Where `lb-ctl` keeps its history.
+    pub fn state(&self) -> PathBuf {
+        self.directory.join("state")
     }
 
     /// The binary under test.

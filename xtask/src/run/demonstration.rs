@@ -91,7 +91,7 @@ fn explain(lab: &Lab) -> Result<()> {
 The lab stays up. Use it (as root) with:
 
   ip netns exec {client} curl http://{VIP}
-  export LB_BPFFS={bpffs}
+  export LB_BPFFS={bpffs} LB_STATE={state}
   ip netns exec {balancer} {lb_ctl} list -n
 
 Its namespaces: {client} {balancer} {switch} {web1} {web2}
@@ -103,6 +103,7 @@ End it with: cargo xtask run --end
         web1 = lab.web1.name(),
         web2 = lab.web2.name(),
         bpffs = bpffs.display(),
+        state = lab.site.state().display(),
         lb_ctl = lb_ctl.display(),
     );
     Ok(())

@@ -1,0 +1,128 @@
+//! A configuration as TOML.
+
+use super::{Configuration, field, field::Field};
+use std::io::{self, Write};
+
+/// First line of what `lb-ctl` writes.
+pub const START: &str = "# Written by lb-ctl: complete only with its last line.";
+/// The last line: a file without it was cut off.
+pub const END: &str = "# End of the configuration.";
+
+/// Writes all of it, with the lines that tell whether a file is whole.
+pub fn write(out: &mut impl Write, configuration: &Configuration) -> io::Result<()> {
+    writeln!(out, "{START}\n")?;
+    write_body(out, configuration)?;
+    writeln!(out, "\n{END}")
+}
+
+/// Writes all of it, as a file to edit.
+pub fn write_body(out: &mut impl Write, configuration: &Configuration) -> io::Result<()> {
+    if let Some(timeouts) = configuration.timeouts {
+        writeln!(out, "[timeouts]")?;
+        fields(out, &field::timeouts(timeouts))?;
+    }
+    for service in &configuration.services {
+        writeln!(out, "\n[[service]]")?;
+        fields(out, &field::name(service.name))?;
+        fields(out, &field::service(service))?;
+        for backend in &service.backends {
+            writeln!(out, "\n[[service.backend]]\naddress = \"{}\"", backend.endpoint)?;
+            fields(out, &field::backend(backend))?;
+        }
+    }
+    Ok(())
+}
+
+fn fields(out: &mut impl Write, fields: &[Field]) -> io::Result<()> {
+    for Field { name, text, .. } in fields.iter().filter(|field| !field.is_default) {
+        writeln!(out, "{name} = {text}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        configuration::{Backend, Service, parse},
+        spec::{Endpoint, ServiceName, ipv4_mask, ipv6_mask},
+        store::{MemberSettings, Schedule, Timeouts},
+    };
+    use lb_common::{
+        address::Address,
+        backend::method,
+        limits::WEIGHT,
+        scheduler::Scheduler,
+        service::engine,
+        tunnel::{Tunnel, flags, kind},
+    };
+    use proptest::prelude::*;
+
+    fn settings() -> impl Strategy<Value = MemberSettings> {
+        let tunnels = [
+            Tunnel::default(),
+            Tunnel { kind: kind::GUE, flags: flags::REMCSUM, port: 6080u16.to_be() },
+            Tunnel { kind: kind::GRE, flags: flags::CSUM, port: 0 },
+        ];
+        (0..=WEIGHT, any::<u32>(), any::<u32>(), 0usize..4).prop_map(move |(weight, a, b, way)| {
+            let (method, tunnel) = match way {
+                0 => (method::NAT, tunnels[0]),
+                number => (method::TUNNEL, tunnels[number - 1]),
+            };
+            MemberSettings {
+                weight: Some(weight),
+                upper: Some(a.max(b)),
+                lower: Some(a.min(b)),
+                method: Some(method),
+                tunnel: Some(tunnel),
+            }
+        })
+    }
+
+    fn service() -> impl Strategy<Value = Service> {
+        let numbers = (0u8..14, 0u8..8, 0u32..1000, any::<u32>(), 1u8..=128);
+        let names = prop_oneof![
+            Just("tcp 10.0.0.1:80"),
+            Just("udp [2001:db8::80]:53"),
+            Just("sctp 10.0.0.1:90"),
+            Just("mark 7"),
+            Just("mark 9 IPv6"),
+        ];
+        (names, numbers, any::<bool>(), any::<bool>(), prop::collection::vec(settings(), 0..4)).prop_map(
+            |(name, (scheduler, flags, persistence, bits, length), one_packet, is_sip, backends)| {
+                let name: ServiceName = name.parse().unwrap();
+                let mask = if name.is_ipv6() { ipv6_mask(length) } else { ipv4_mask(bits.into()) };
+                let schedule = Schedule {
+                    scheduler: Scheduler::from_number(scheduler),
+                    flags: Some(flags),
+                    persistence: Some(persistence),
+                    mask: Some(if persistence == 0 { Address::ALL } else { mask }),
+                    engine: Some(if is_sip { engine::SIP } else { engine::NONE }),
+                    one_packet: Some(one_packet),
+                };
+                let backend = |(number, settings): (u8, MemberSettings)| {
+                    let text =
+                        if name.is_ipv6() { format!("fd00::{number}") } else { format!("10.1.0.{number}") };
+                    let endpoint = Endpoint { address: text.parse().unwrap(), port: name.port() };
+                    Backend { endpoint, settings }
+                };
+                Service { name, schedule, backends: (1..).zip(backends).map(backend).collect() }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_configuration_survives_the_round_trip(services in prop::collection::vec(service(), 0..5)) {
+            let mut seen = std::collections::HashSet::new();
+            let services = services.into_iter().filter(|service| seen.insert(service.name.key())).collect();
+            let timeouts = Some(Timeouts { tcp: 1, tcpfin: 2, udp: 2_678_400 });
+            let configuration = Configuration { timeouts, services };
+            let mut text = vec![];
+            write(&mut text, &configuration).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            prop_assert!(text.starts_with(START) && text.trim_end().ends_with(END));
+            prop_assert_eq!(parse(&text).unwrap(), configuration);
+        }
+    }
+}

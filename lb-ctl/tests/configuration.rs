@@ -1,0 +1,289 @@
+//! Saving, restoring, applying and undoing configurations, in network namespaces. Needs root.
+
+mod namespace;
+
+use namespace::{LB_CTL, Namespace};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A loaded balancer.
+struct Balancer {
+    namespace: Namespace,
+}
+
+impl Balancer {
+    fn new() -> Self {
+        let namespace = Namespace::new();
+        namespace.ok("load lan0 --max-connections 100");
+        Self { namespace }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.namespace.state.join(name)
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        fs::write(self.path(name), text).unwrap();
+        self.path(name).display().to_string()
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        self.namespace.lb_ctl(arguments)
+    }
+
+    fn ok(&self, arguments: &str) -> String {
+        self.namespace.ok(arguments)
+    }
+
+    fn fails(&self, code: i32, arguments: &str) -> String {
+        let output = self.run(arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "lb-ctl {arguments}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        error
+    }
+
+    /// All that a configuration says.
+    fn shown(&self) -> String {
+        self.ok("export")
+    }
+
+    fn set_up(&self) {
+        self.ok("service add -t 10.9.0.1:80 -s wrr");
+        self.ok("backend add -t 10.9.0.1:80 -r 10.9.0.11 -m -w 3 -x 100 -y 50");
+        self.ok("backend add -t 10.9.0.1:80 -r 10.9.0.12:8080 -m -w 0");
+        self.ok("service add -u 10.9.0.1:53 -s mh -b mh-port");
+        self.ok("backend add -u 10.9.0.1:53 -r 10.9.0.13 -g");
+        self.ok("set 800 100 60");
+    }
+}
+
+#[test]
+fn what_was_saved_comes_back_exactly() {
+    let balancer = Balancer::new();
+    balancer.set_up();
+    let saved = balancer.path("saved.toml").display().to_string();
+    balancer.ok(&format!("save {saved}"));
+    let shown = balancer.shown();
+    let listed = balancer.ok("list -n") + &balancer.ok("list -n --thresholds") + &balancer.ok("set");
+    balancer.ok("clear");
+    balancer.ok("set 900 120 300");
+    assert_ne!(balancer.shown(), shown);
+    balancer.ok(&format!("restore {saved}"));
+    assert_eq!(balancer.shown(), shown);
+    assert_eq!(balancer.ok("list -n") + &balancer.ok("list -n --thresholds") + &balancer.ok("set"), listed);
+    assert_eq!(balancer.ok("save"), fs::read_to_string(&saved).unwrap(), "the order too");
+}
+
+#[test]
+fn a_truncated_or_empty_file_is_refused() {
+    let balancer = Balancer::new();
+    balancer.set_up();
+    let whole = balancer.ok("save");
+    let shown = balancer.shown();
+    // Every line on which a write may have ended, and some places within lines.
+    let lines: Vec<_> = whole.match_indices('\n').map(|(at, _)| at).collect();
+    for cut in lines[..lines.len() - 1].iter().flat_map(|at| [*at, at + 1, at + 4]) {
+        let cut = cut.min(whole.trim_end().len() - 1);
+        let file = balancer.file("cut.toml", &whole[..cut]);
+        for command in ["restore", "apply", "check"] {
+            balancer.fails(2, &format!("{command} {file}"));
+        }
+        assert_eq!(balancer.shown(), shown, "cut at {cut}");
+    }
+    for text in ["", "\n\n", "# nothing\n"] {
+        let file = balancer.file("empty.toml", text);
+        balancer.fails(2, &format!("restore {file}"));
+        balancer.fails(2, &format!("apply {file}"));
+    }
+    assert_eq!(balancer.shown(), shown);
+}
+
+#[test]
+fn an_error_names_line_and_column_and_changes_nothing() {
+    let balancer = Balancer::new();
+    balancer.set_up();
+    let shown = balancer.shown();
+    for (text, place, part) in [
+        ("[[service]]\ntcp = \"10.9.0.1:80\"\nscheduler = \"wlcc\"\n", "3:13", "'wlcc'"),
+        ("[[service]]\ntcp = \"10.9.0.999:80\"\n", "2:7", "not an IPv4 address"),
+        ("[[service]]\ntcp = \"10.9.0.1:80\"\nwieght = 3\n", "3:1", "wieght"),
+        ("[[service]]\ntcp = \"10.9.0.1:80\"\n[[service]]\ntcp = \"10.9.0.1:80\"\n", "3:1", "line 1"),
+        (
+            "[[service]]\ntcp = \"10.9.0.1:80\"\n[[service.backend]]\naddress = \"10.9.0.7\"\nweight = -1\n",
+            "5:10",
+            "from 0 to",
+        ),
+        ("[timeouts]\ntcp = 0\n", "2:7", "from 1 to"),
+        ("[[service]]\nscheduler = \"rr\"\n", "1:1", "tcp, udp, sctp and mark"),
+        ("[[service]]\ntcp = 10.9.0.1\n", "2:", ""),
+    ] {
+        let file = balancer.file("wrong.toml", text);
+        for command in ["check", "apply", "diff"] {
+            let error = balancer.fails(2, &format!("{command} {file}"));
+            assert!(error.contains(&format!("wrong.toml:{place}")) && error.contains(part), "{error}");
+        }
+    }
+    let file = balancer.file("rules", "-A -t 10.9.0.5:80 -s rr\n-a -t 10.9.0.5:80 -r 10.9.0.7:80 -m -w x\n");
+    let error = balancer.fails(2, &format!("restore {file}"));
+    assert!(error.contains("rules:2:1: "), "{error}");
+    assert_eq!(balancer.shown(), shown);
+}
+
+#[test]
+fn files_of_ipvsadm_are_read_as_they_are() {
+    let balancer = Balancer::new();
+    let text = "# ipvsadm.rules\n\n-A -t 10.9.0.1:80 -s wlc\n-a -t 10.9.0.1:80 -r 10.9.0.11:80 -m -w 2\n\
+                -A -u 10.9.0.1:53 -s rr\n-a -u 10.9.0.1:53 -r 10.9.0.12:53 -g -w 1\n";
+    let file = balancer.file("ipvsadm.rules", text);
+    balancer.ok(&format!("restore {file}"));
+    let listed = balancer.ok("list -n");
+    assert!(listed.contains("TCP  10.9.0.1:80 wlc") && listed.contains("10.9.0.12:53"), "{listed}");
+    assert_eq!(
+        balancer.ok("ipvsadm -Sn"),
+        text.lines().skip(2).map(|line| format!("{line}\n")).collect::<String>()
+    );
+    // Again: nothing to do, so nothing for the history.
+    let history = balancer.ok("history");
+    balancer.ok(&format!("restore {file}"));
+    assert_eq!(balancer.ok("history"), history);
+    let cut = balancer.file("cut", text.trim_end());
+    balancer.fails(2, &format!("restore {cut}"));
+}
+
+#[test]
+fn apply_makes_the_smallest_change_and_twice_none() {
+    let balancer = Balancer::new();
+    balancer.set_up();
+    let text = balancer.shown();
+    let wanted = text.replace("weight = 3", "weight = 5").replace("tcpfin = 100", "tcpfin = 90");
+    let file = balancer.file("services.toml", &wanted);
+    let difference = balancer.run(&format!("diff {file}"));
+    assert_eq!(difference.status.code(), Some(1));
+    let difference = String::from_utf8(difference.stdout).unwrap();
+    assert_eq!(difference, "~ timeouts tcpfin 100 => 90\n~ tcp 10.9.0.1:80 -> 10.9.0.11:80 weight 3 => 5\n");
+    assert_eq!(balancer.ok(&format!("apply --dry-run {file}")), difference);
+    assert_eq!(balancer.shown(), text);
+    assert_eq!(balancer.ok(&format!("apply {file}")), difference);
+    assert_eq!(balancer.shown(), wanted);
+    assert_eq!(balancer.ok(&format!("apply {file}")), "");
+    assert_eq!(balancer.ok(&format!("diff {file}")), "");
+}
+
+#[test]
+fn rollback_undoes_change_by_change() {
+    let balancer = Balancer::new();
+    balancer.set_up();
+    let first = balancer.shown();
+    balancer.ok("service del -t 10.9.0.1:80");
+    let second = balancer.shown();
+    balancer.ok("service edit -u 10.9.0.1:53 -s sh");
+    balancer.ok("set 0 0 70");
+    balancer.ok("rollback");
+    balancer.ok("rollback");
+    assert_eq!(balancer.shown(), second);
+    balancer.ok("rollback");
+    // The service came back as one that was added last.
+    let sorted = |text: &str| {
+        let mut parts: Vec<_> = text.split("[[service]]").map(|part| part.trim().to_owned()).collect();
+        parts.sort();
+        parts
+    };
+    assert_eq!(sorted(&balancer.shown()), sorted(&first));
+    let history = balancer.ok("history");
+    assert!(history.contains("service del -t 10.9.0.1:80") && history.contains("(undid "), "{history}");
+    for _ in 0..6 {
+        balancer.ok("rollback");
+    }
+    let error = balancer.fails(1, "rollback");
+    assert!(error.contains("no change to undo"), "{error}");
+    assert_eq!(balancer.ok("list -n").lines().count(), 3);
+}
+
+#[test]
+fn a_full_or_read_only_disk_hinders_no_change() {
+    let balancer = Balancer::new();
+    balancer.set_up();
+    let disk = balancer.namespace.state.clone();
+    let saved = disk.join("saved.toml").display().to_string();
+    let _small = Mount::tmpfs(&disk, "size=64k");
+    balancer.ok(&format!("save {saved}"));
+    let old = fs::read_to_string(&saved).unwrap();
+    while fs::write(
+        disk.join("filler"),
+        vec![0; fs::metadata(disk.join("filler")).map_or(4096, |about| about.len() as usize + 4096)],
+    )
+    .is_ok()
+    {}
+
+    let output = balancer.run("set 700 0 0");
+    assert!(output.status.success());
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(warning.contains("rollback will not know it") && warning.lines().count() == 1, "{warning}");
+    assert!(balancer.ok("set").contains(": 700 "));
+    let error = balancer.fails(1, &format!("save {saved}"));
+    assert!(error.contains("it is as it was"), "{error}");
+    assert_eq!(fs::read_to_string(&saved).unwrap(), old);
+    assert_eq!(leftovers(&disk), 0);
+
+    fs::remove_file(disk.join("filler")).unwrap();
+    namespace::run("mount", &["-o", "remount,ro", disk.to_str().unwrap()]);
+    let output = balancer.run("set 600 0 0");
+    assert!(output.status.success() && !output.stderr.is_empty());
+    balancer.fails(1, &format!("save {saved}"));
+    assert_eq!(fs::read_to_string(&saved).unwrap(), old);
+}
+
+struct Mount(PathBuf);
+
+impl Mount {
+    fn tmpfs(path: &Path, options: &str) -> Self {
+        namespace::run("mount", &["-t", "tmpfs", "-o", options, "tmpfs", path.to_str().unwrap()]);
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// Unfinished files.
+fn leftovers(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with("-new")).count()
+}
+
+#[test]
+fn of_two_writers_one_wins_as_a_whole() {
+    let balancer = Balancer::new();
+    balancer.set_up();
+    let one = balancer.file("one.toml", &balancer.shown());
+    let two = balancer.file("two.toml", &balancer.shown().replace("10.9.0.1:", "10.9.0.2:"));
+    let saved = balancer.path("saved.toml").display().to_string();
+    for _ in 0..5 {
+        let children = [
+            format!("apply {one}"),
+            format!("apply {two}"),
+            format!("save {saved}"),
+            format!("save {saved}"),
+        ];
+        let children = children.map(|arguments| {
+            let words: Vec<_> = arguments.split_whitespace().collect();
+            let mut command = balancer.namespace.command(LB_CTL, &words);
+            command.stdout(std::process::Stdio::null()).spawn().unwrap()
+        });
+        for mut child in children {
+            assert!(child.wait().unwrap().success());
+        }
+        let same = |file: &str| balancer.run(&format!("diff {file}")).status.success();
+        assert!(same(&one) != same(&two));
+        assert!(
+            same(&saved) || balancer.ok(&format!("check {saved}")).contains("2 services with 3 backends")
+        );
+    }
+}
