@@ -1,4 +1,7 @@
-//! What goes onto another machine: the binary, its man pages and its shell completions.
+//! What goes onto another machine: the binary, its man pages and its shell completions, and all of it
+//! as a Debian package.
+
+mod package;
 
 use std::{fs, path::Path, process::Command};
 
@@ -24,6 +27,9 @@ pub fn run() -> Result<()> {
         fs::write(completions.join(name), output(&binary, &["completions", shell])?)?;
     }
     println!("{}", directory.display());
+    let version = String::from_utf8(output(&binary, &["--version"])?)?;
+    let version = version.split_whitespace().nth(1).context("lb-ctl tells no version")?;
+    println!("{}", package::build(&directory, version)?.display());
     Ok(())
 }
 
