@@ -52,7 +52,8 @@ impl Room {
         let align = if plan::has_blocks(scheduler, members as usize) { block::MEMBERS } else { 1 };
         let (_, slot) =
             self.records.next().context("no free record for the service; this is an error in lb-ctl")?;
-        let (Some(first), Some(table)) = (self.members.take(members, align), self.lookup.take(table, 1)) else {
+        let (Some(first), Some(table)) = (self.members.take(members, align), self.lookup.take(table, 1))
+        else {
             return Err(anyhow!(
                 "no room for {members} more backends and {table} more hash slots; \
                  use fewer dh, sh or mh services"
@@ -139,7 +140,8 @@ impl Change {
                 })
                 .collect();
             let plan = plan::plan(version.scheduler(), &known);
-            version.place(room.take(version.scheduler(), known.len() as u32, plan.table.len() as u32)?, &plan);
+            version
+                .place(room.take(version.scheduler(), known.len() as u32, plan.table.len() as u32)?, &plan);
             write(store, version, &plan.table);
         }
         Ok(())

@@ -53,7 +53,7 @@ pub fn build(dist: &Path, version: &str) -> Result<PathBuf> {
     let architecture = architecture.trim();
     let kilobytes = output("du", &["-sk", "--exclude=DEBIAN", &root.to_string_lossy()])?;
     let kilobytes = kilobytes.split_whitespace().next().unwrap_or("0").to_owned();
-    write(&root.join("DEBIAN/control"), &control(version, architecture, &kilobytes), 0o644)?;
+    write(&root.join("DEBIAN/control"), control(version, architecture, &kilobytes), 0o644)?;
     let package = dist.join(format!("lb-ctl_{version}_{architecture}.deb"));
     let arguments = ["--root-owner-group", "--build", &root.to_string_lossy(), &package.to_string_lossy()]
         .map(String::from);
