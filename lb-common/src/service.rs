@@ -25,7 +25,7 @@ impl ServiceKey {
     #[inline(always)]
     pub const fn of_mark(mark: u32, is_ipv4: bool) -> Self {
         let protocol = if is_ipv4 { 4 } else { 6 };
-        Self { address: Address::UNSPECIFIED, mark, port: 0, protocol, reserved: 0 }
+        Self { address: Address::UNSPECIFIED, mark, port: 0, protocol, bank: 0 }
     }
 }
 

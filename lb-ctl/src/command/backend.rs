@@ -190,7 +190,7 @@ pub fn check(service: ServiceName, backend: Endpoint, settings: &MemberSettings)
     if !is_of_one_host(backend.address) {
         usage!("'{}' is not the address of one host; write a unicast address", backend.address);
     }
-    if method::keeps_destination(method) {
+    if method::keeps_destination(method, service) {
         if backend.port != service.port() {
             usage!("{backend} has another port than {service}, which only -m (masquerading) can give it");
         }

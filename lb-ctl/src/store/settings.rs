@@ -77,18 +77,66 @@ impl Store {
         buckets(self.connections.len())
     }
 
-    service::ServiceKey,
-    settings::Settings,
-    sysctl::Sysctl,
-    time::{seconds, ticks},
-};
-use lb_ebpf::persistence::FTP;
-use std::{
-    ptr::{addr_of, addr_of_mut},
-    sync::atomic::{Ordering::Release, fence},
-};
-        // SAFETY: as above.
+    /// The value of a sysctl.
+    pub fn sysctl(&self, of: Sysctl) -> u32 {
+        self.settings.get(0).sysctl(of)
+    }
+
+    /// Changes a sysctl.
+    pub fn set_sysctl(&mut self, of: Sysctl, value: u32) {
+        // SAFETY: the pointer is to the live element; one aligned word, which the packet path only reads.
         unsafe { addr_of_mut!((*self.settings.pointer(0)).sysctls[of as usize]).write_volatile(value) }
+    }
+
+    /// Which of the two sets of services packets see.
+    pub(super) fn bank(&self) -> u8 {
+        // SAFETY: the pointer is to the live element; one aligned word.
+        unsafe { addr_of!((*self.settings.pointer(0)).bank).read_volatile() as u8 & 1 }
+    }
+
+    /// The commit of a change.
+    pub(super) fn set_bank(&mut self, bank: u8) {
+        fence(Release);
+        // SAFETY: as above; the packet path only reads it.
+        unsafe { addr_of_mut!((*self.settings.pointer(0)).bank).write_volatile(bank.into()) }
+        fence(Release);
+    }
+
+    /// Says what the settings will be once their bank is the one that packets see.
+    pub(super) fn announce(&mut self, settings: Settings) {
+        self.set_announced(0);
+        fence(Release);
+        self.settings.set(1, Settings { layout: 0, ..settings });
+        fence(Release);
+        self.set_announced(settings.layout);
+    }
+
+    /// Settings that have been committed, and perhaps not yet been copied to where packets look.
+    fn announced(&self) -> Option<Settings> {
+        let settings = self.settings.get(1);
+        (settings.layout == LAYOUT_VERSION && settings.bank as u8 == self.bank()).then_some(settings)
+    }
+
+    /// Copies committed settings to where packets look.
+    pub(super) fn adopt(&mut self) {
+        if let Some(new) = self.announced() {
+            let old = self.settings.get(0);
+            let (old, new) = ([old], [changed(old, &new)]);
+            let words = bytemuck::cast_slice::<Settings, u32>;
+            for (number, (old, &new)) in words(&old).iter().zip(words(&new)).enumerate() {
+                if *old != new {
+                    // SAFETY: an aligned word of the live element, which the packet path only reads.
+                    unsafe { self.settings.pointer(0).cast::<u32>().add(number).write_volatile(new) }
+                }
+            }
+        }
+        self.set_announced(0);
+    }
+
+    fn set_announced(&mut self, layout: u32) {
+        fence(Release);
+        // SAFETY: as above.
+        unsafe { addr_of_mut!((*self.settings.pointer(1)).layout).write_volatile(layout) }
     }
 
     /// Writes how many services there are, at 0 the packet path passes everything; and how many of them
