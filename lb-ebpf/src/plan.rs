@@ -64,8 +64,8 @@ pub fn blocks_kept(generation: u32) -> Turn {
 /// [`Service::start`] of the next version of a service: what an edit of the members leaves of the
 /// turn that the service has reached.
 ///
-/// `old` is the version in use, with its turn and its members; `None` for a new service, and for
-/// one whose scheduler changes: that starts anew. `next` are the members of the next version.
+/// `old` is the version in use, with its turn and its members; `None` for a new service. One whose
+/// scheduler changes starts at 0. `next` are the members of the next version.
 pub fn start(scheduler: Scheduler, old: Option<(&Service, Turn, &[Member])>, next: &[Member]) -> u32 {
     match (scheduler, old) {
         (Scheduler::Rr, Some((service, turn, members))) => {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use cargo_metadata::Message;
+use cargo_metadata::{Message, Target};
 
 use crate::setup::{self, Toolchain};
 
@@ -22,24 +22,41 @@ pub fn print_path() -> Result<()> {
 /// target directory and a configured target triple all move it.
 pub fn lb_ctl(toolchain: &Toolchain) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo
-        .args(["build", "--release", "--package", "lb-ctl", "--bin", "lb-ctl"])
-        .arg("--message-format=json-render-diagnostics")
-        .stdout(Stdio::piped());
+    cargo.args(["build", "--release", "--package", "lb-ctl", "--bin", "lb-ctl"]);
     toolchain.apply(&mut cargo);
+    let binaries = artifacts(cargo, |target| target.name == "lb-ctl")?;
+    binaries.into_iter().next().context("cargo built lb-ctl but named no executable")
+}
+
+/// The namespace tests of these names, compiled and not run.
+pub fn namespace_tests(toolchain: &Toolchain, names: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--package", "xtask", "--no-run"]);
+    for name in names {
+        cargo.args(["--test", name]);
+    }
+    toolchain.apply(&mut cargo);
+    let binaries = artifacts(cargo, |target| names.contains(&target.name.as_str()) && target.is_test())?;
+    ensure!(binaries.len() == names.len(), "cargo built {} of {} tests", binaries.len(), names.len());
+    Ok(binaries)
+}
+
+/// Runs cargo, and names the executables of these targets in the order that cargo built them in.
+fn artifacts(mut cargo: Command, wanted: impl Fn(&Target) -> bool) -> Result<Vec<PathBuf>> {
+    cargo.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let mut child = cargo.spawn().context("cannot start cargo")?;
     let stdout = child.stdout.take().context("stdout is piped")?;
 
-    let mut binary = None;
+    let mut binaries = Vec::new();
     for message in Message::parse_stream(BufReader::new(stdout)) {
         if let Message::CompilerArtifact(artifact) = message?
-            && artifact.target.name == "lb-ctl"
+            && wanted(&artifact.target)
             && let Some(executable) = artifact.executable
         {
-            binary = Some(executable.into_std_path_buf());
+            binaries.push(executable.into_std_path_buf());
         }
     }
     let status = child.wait()?;
-    ensure!(status.success(), "building lb-ctl failed (see above)");
-    binary.context("cargo built lb-ctl but named no executable")
+    ensure!(status.success(), "cargo build failed (see above)");
+    Ok(binaries)
 }

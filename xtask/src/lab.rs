@@ -45,8 +45,8 @@ pub struct Lab {
     pub web1: Namespace,
     /// `eth0` 192.168.33.112, fd00:33::112.
     pub web2: Namespace,
-    /// nginx in `web1` and in `web2`.
-    pub servers: [Nginx; 2],
+    /// nginx in `web1` and in `web2`; nothing in a lab that is only a network.
+    pub servers: Vec<Nginx>,
     /// The ground it stands on: more namespaces can be raised beside these.
     pub site: Arc<Site>,
 }
@@ -60,6 +60,14 @@ impl Lab {
 
     /// The lab with this `lb-ctl`.
     pub fn raise(lb_ctl: PathBuf) -> Result<Self> {
+        let mut lab = Self::network(lb_ctl)?;
+        lab.servers =
+            vec![Nginx::start(&lab.web1, "Web1 called.")?, Nginx::start(&lab.web2, "Web2 called.")?];
+        Ok(lab)
+    }
+
+    /// The lab without nginx, for tests that bring servers of their own.
+    pub fn network(lb_ctl: PathBuf) -> Result<Self> {
         let site = Site::new(lb_ctl)?;
         let client = site.namespace("client")?;
         let balancer = site.namespace("lb")?;
@@ -84,8 +92,7 @@ impl Lab {
         web2.gateways(&["192.168.33.100", "fd00:33::100"])?;
         balancer.forward()?;
 
-        let servers = [Nginx::start(&web1, "Web1 called.")?, Nginx::start(&web2, "Web2 called.")?];
-        Ok(Self { client, balancer, switch, web1, web2, servers, site })
+        Ok(Self { client, balancer, switch, web1, web2, servers: Vec::new(), site })
     }
 
     /// Leaves everything running when this process ends; `cargo xtask run --end` ends it then.

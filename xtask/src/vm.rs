@@ -22,6 +22,7 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::{build, setup};
 use machine::Machine;
+use ram_disk::Carried;
 
 /// What `cargo xtask vm` takes.
 #[derive(clap::Args)]
@@ -90,12 +91,7 @@ pub fn run(args: Args) -> Result<()> {
 
 /// Runs a command of bash in one machine, with a file more beside it, gives each line that it prints to
 /// `line`, and returns its exit status.
-pub(crate) fn with(
-    version: &str,
-    command: &str,
-    file: ram_disk::Carried<'static>,
-    line: impl FnMut(&str),
-) -> Result<i32> {
+pub(crate) fn with(version: &str, command: &str, file: Carried, line: impl FnMut(&str)) -> Result<i32> {
     let kernel = Kernel::All.each().iter().find(|(name, _)| *name == version);
     let (version, package) = kernel.with_context(|| format!("no machine with Linux {version}"))?;
     let mut carried = carried()?;
@@ -104,9 +100,9 @@ pub(crate) fn with(
 }
 
 /// The binaries that every machine gets.
-fn carried() -> Result<Vec<ram_disk::Carried<'static>>> {
+fn carried() -> Result<Vec<Carried>> {
     let lb_ctl = build::lb_ctl(&setup::build_tools()?)?;
-    Ok(vec![("vm/lb-ctl", lb_ctl), ("vm/xtask", env::current_exe()?)])
+    Ok(vec![("vm/lb-ctl".to_owned(), lb_ctl), ("vm/xtask".to_owned(), env::current_exe()?)])
 }
 
 fn command(kernel: Kernel, words: &[OsString]) -> Result<()> {

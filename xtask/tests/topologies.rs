@@ -2,10 +2,7 @@
 
 mod through;
 
-use std::{
-    env, fs,
-    io::{Write, stderr},
-};
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 use through::{Path, assert_counted, counters, ctl, curl, loaded};
@@ -34,21 +31,8 @@ fn vlan(namespace: &Namespace, lower: &str, name: &str, protocol: &str, id: u16)
     namespace.ip(&format!("link set {name} up")).map(drop)
 }
 
-/// Some kernels are built without VLAN devices. There the test cannot say anything, and says that.
-fn has_vlans(lab: &Lab) -> bool {
-    let possible = vlan(&lab.switch, "br0", "probe", "802.1Q", 1).is_ok();
-    if !possible {
-        // Not `eprintln!`, which the test runner hides from whoever reads "ok".
-        let _ = writeln!(stderr(), "NOT TESTED: this kernel has no VLAN devices (CONFIG_VLAN_8021Q)");
-    }
-    possible
-}
-
 fn clients_behind_tags_are_served(path: Path) -> Result<()> {
     let lab = loaded(path, 1500)?;
-    if !has_vlans(&lab) {
-        return Ok(());
-    }
     for (namespace, device, host) in [(&lab.client, "eth0", 10), (&lab.balancer, "outside", 200)] {
         vlan(namespace, device, "one", "802.1Q", 5)?;
         namespace.addresses("one", &[&format!("192.168.5.{host}/24")])?;
@@ -65,11 +49,13 @@ fn clients_behind_tags_are_served(path: Path) -> Result<()> {
 }
 
 #[test]
+#[ignore = "not every kernel has VLAN devices (CONFIG_VLAN_8021Q): cargo xtask vm test runs it"]
 fn clients_behind_one_and_two_vlan_tags_are_served_by_the_kernel_path() -> Result<()> {
     clients_behind_tags_are_served(Path::Kernel)
 }
 
 #[test]
+#[ignore = "not every kernel has VLAN devices (CONFIG_VLAN_8021Q): cargo xtask vm test runs it"]
 fn clients_behind_one_and_two_vlan_tags_are_served_beside_the_redirect_path() -> Result<()> {
     clients_behind_tags_are_served(Path::Redirect)
 }

@@ -130,8 +130,8 @@ impl Change {
         self.known(key)?.record = record;
         if record.scheduler != old.scheduler {
             self.renew(key)?;
-            let version = self.known(key)?;
-            version.record.start = plan::start(version.scheduler(), None, &version.members);
+            // IPVS's schedulers begin with the list that there is: at its head, `wrr` at the top level.
+            self.known(key)?.record.start = 0;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ pub fn run(packet: &Packet) -> Result<Vec<Row>> {
     let steps = Steps::new("beside IPVS, in QEMU", CONTENDERS.len() * 2 * EXTENT.rounds);
     let mut rows = Vec::new();
     let mut said = String::new();
-    let carried = ("vm/packet", packet.path().to_owned());
+    let carried = ("vm/packet".to_owned(), packet.path().to_owned());
     let status = vm::with("6.12", "/vm/xtask bench --guest", carried, |line| {
         match line.strip_prefix(MARK).map(serde_json::from_str) {
             Some(Ok(Told::Step(what))) => steps.next(&what),

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddrV4, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -21,20 +21,21 @@ impl Conversation {
     /// Connects from an address and port; port 0 is any. Waits `patience` for this and each answer.
     pub fn open(
         namespace: &Namespace,
-        source: SocketAddrV4,
-        destination: SocketAddrV4,
+        source: impl Into<SocketAddr>,
+        destination: impl Into<SocketAddr>,
         patience: Duration,
     ) -> Result<io::Result<Self>> {
+        let (source, destination) = (source.into(), destination.into());
         namespace.inside(|| open(source, destination, patience))
     }
 
     /// The same from the thread's own namespace.
     pub fn open_here(
-        source: SocketAddrV4,
-        destination: SocketAddrV4,
+        source: impl Into<SocketAddr>,
+        destination: impl Into<SocketAddr>,
         patience: Duration,
     ) -> io::Result<Self> {
-        open(source, destination, patience)
+        open(source.into(), destination.into(), patience)
     }
 
     /// What comes next, at most as long as one packet; empty at the end.
@@ -82,8 +83,9 @@ impl Conversation {
     }
 }
 
-fn open(source: SocketAddrV4, destination: SocketAddrV4, patience: Duration) -> io::Result<Conversation> {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+fn open(source: SocketAddr, destination: SocketAddr, patience: Duration) -> io::Result<Conversation> {
+    let family = if destination.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket(family, SocketType::STREAM, None)?;
     set_socket_reuseaddr(&socket, true)?;
     for direction in [Timeout::Send, Timeout::Recv] {
         set_socket_timeout(&socket, direction, Some(patience))?;

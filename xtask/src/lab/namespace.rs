@@ -51,7 +51,8 @@ impl Namespace {
 
     /// Runs `ip` on this namespace. The arguments are split at blanks.
     pub fn ip(&self, arguments: &str) -> Result<String> {
-        let output = self.command("ip").args(arguments.split_whitespace()).output()?;
+        let mut ip = Command::new("ip");
+        let output = ip.args(["-n", &self.name]).args(arguments.split_whitespace()).output()?;
         check(output, &format!("ip -n {} {arguments}", self.name))
     }
 

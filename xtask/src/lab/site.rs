@@ -45,8 +45,11 @@ impl Site {
         end_where(|directory| !directory.join("kept").exists())?;
 
         let (id, directory) = claim()?;
-        let owner = File::create(directory.join("owner"))?;
+        // Locked before it has the name that others look for: unlocked, it would be a dead lab's.
+        let unnamed = directory.join("owner.new");
+        let owner = File::create(&unnamed)?;
         owner.lock()?;
+        fs::rename(unnamed, directory.join("owner"))?;
         let site = Self { id, directory, lb_ctl, _owner: owner };
         let bpf = site.bpffs();
         make_directory(&bpf)?;

@@ -1,8 +1,13 @@
 //! What runs inside the machine: each step of the test, whether or not the one before it succeeded.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{
     compare, import, load,
@@ -17,7 +22,13 @@ pub struct Args {
     /// Only steps whose name contains this
     #[arg(long)]
     only: Option<String>,
+    /// Only scripts of the comparison whose name contains this
+    #[arg(long)]
+    script: Option<String>,
 }
+
+/// The namespace tests that run here too: what the host's kernel may lack, and what differs between kernels.
+pub const TESTS: [&str; 1] = ["topologies"];
 
 /// Runs the steps and reports each.
 pub fn run(args: &Args) -> Result<()> {
@@ -27,9 +38,21 @@ pub fn run(args: &Args) -> Result<()> {
     step("load", wanted, || load::run(&lb_ctl))?;
     step("the classic job", wanted, || run::demonstration(lb_ctl.clone()))?;
     step("a move from IPVS", wanted, || import::run(&lb_ctl))?;
-    step("beside IPVS", wanted, || compare::run(&lb_ctl))?;
+    step("beside IPVS", wanted, || compare::run(&lb_ctl, args.script.as_deref()))?;
     step("tunnels", wanted, || tunnels::run(&lb_ctl))?;
-    step("SCTP", wanted, || sctp::run(&lb_ctl))
+    step("SCTP", wanted, || sctp::run(&lb_ctl))?;
+    for test in TESTS {
+        step(&format!("namespace tests: {test}"), wanted, || namespace_test(&lb_ctl, test))?;
+    }
+    Ok(())
+}
+
+/// One test binary, with those tests that the host leaves out. One at a time, since each raises a lab.
+fn namespace_test(lb_ctl: &Path, name: &str) -> Result<()> {
+    let mut test = Command::new(format!("/vm/{name}"));
+    let status = test.args(["--include-ignored", "--test-threads=1"]).env("LB_CTL", lb_ctl).status()?;
+    ensure!(status.success(), "{name} ended with {status}");
+    Ok(())
 }
 
 fn step(name: &str, wanted: impl Fn(&str) -> bool, work: impl FnOnce() -> Result<()>) -> Result<()> {

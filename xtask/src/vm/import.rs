@@ -1,6 +1,7 @@
 //! A director moves from the kernel's IPVS to ours while clients are connected.
 
 use std::{
+    net::SocketAddrV4,
     path::Path,
     thread::sleep,
     time::{Duration, Instant},
@@ -34,14 +35,14 @@ const COMMANDS: [&str; 12] = [
 
 /// Moves, and looks for a connection that did not survive it.
 pub fn run(lb_ctl: &Path) -> Result<()> {
-    let lab = Lab::raise(lb_ctl.into())?;
+    let lab = Lab::network(lb_ctl.into())?;
     let balancer = &lab.balancer;
     for command in COMMANDS {
         balancer.run(format!("ipvsadm {command}").split(' '))?;
     }
     let _echo = Echo::start(&lab.web1, "web1", ECHO_PORT)?;
-    let client = CLIENT.parse()?;
-    let service = format!("{VIP}:{ECHO_PORT}").parse()?;
+    let client: SocketAddrV4 = CLIENT.parse()?;
+    let service: SocketAddrV4 = format!("{VIP}:{ECHO_PORT}").parse()?;
     let mut conversation = lab.client.inside(|| Conversation::open_here(client, service, PATIENCE))??;
     conversation.receive().context("the server's greeting through IPVS")?;
     ensure!(conversation.say("before")? == "web1:before", "the echo through IPVS");

@@ -38,14 +38,14 @@ ln -sf /proc/self/fd /dev/fd
 ip link set lo up; dmesg --console-level 1
 modprobe -a veth bridge 8021q
 modprobe ip_vs conn_tab_bits=16
-cd /vm
+ulimit -n 65536; cd /vm
 bash /vm/command </dev/null >/dev/ttyS0 2>&1
 echo "vm-exit-status $?" >/dev/ttyS0
 echo o >/proc/sysrq-trigger; sleep 10
 "#;
 
-/// A file of the host, and the path below `/` that the guest finds it at.
-pub type Carried<'a> = (&'a str, PathBuf);
+/// The path below `/` that the guest finds a file of the host at, and that file.
+pub type Carried = (String, PathBuf);
 
 /// A RAM disk in a file without a name: whatever ends us, nothing is left of it.
 pub struct RamDisk(File);
