@@ -120,6 +120,7 @@ fn an_error_names_line_and_column_and_changes_nothing() {
         ("[timeouts]\ntcp = 0\n", "2:7", "from 1 to"),
         ("[[service]]\nscheduler = \"rr\"\n", "1:1", "tcp, udp, sctp and mark"),
         ("[[service]]\ntcp = 10.9.0.1\n", "2:", ""),
+        ("[[service]]\ntcp = \"10.9.0.1:0\"\n", "1:1", "must be persistent"),
     ] {
         let file = balancer.file("wrong.toml", text);
         for command in ["check", "apply", "diff"] {

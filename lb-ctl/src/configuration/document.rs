@@ -173,6 +173,10 @@ impl Reader<'_> {
             table.as_ref();
         let scheduler = self.option(scheduler, |text| parse_scheduler(text))?.unwrap_or(Scheduler::Wlc);
         let persistence = self.number(persistence, 0, SECONDS)?;
+        if persistence.unwrap_or(0) == 0 && name.port() == 0 && name.protocol().is_some() {
+            let every = anyhow!("{name}: a service on port 0, which is every port, must be persistent");
+            return Err(self.fault(table.span(), every));
+        }
         let schedule = Schedule {
             scheduler: Some(scheduler),
             flags: Some(self.option(flags, |text| parse_flags(text, scheduler))?.unwrap_or(0)),
