@@ -91,10 +91,7 @@ pub fn send<F: Frame, T: Tables>(
     if !tables.may_answer() {
         return Outcome::of(Reason::AnswerLimited);
     }
-    match build(frame, tables, packet, answer, mtu) {
-        Ok(outcome) => outcome,
-        Err(reason) => Outcome::of(reason),
-    }
+    build(frame, tables, packet, answer, mtu).into()
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@
 //! after a change. So the question is asked the other way round: would an answer to this packet leave by
 //! the interface that it came in by, and under the address that the frame was sent to?
 
-use crate::{Frame, Reason, Route, Tables, packet::Packet, wire::ethernet::Ethernet};
+use crate::{Frame, Reason, Route, Tables, nexthop::FRESH, packet::Packet, wire::ethernet::Ethernet};
 
 /// The last address on an interface that turned out to be this machine's, for one CPU.
 #[repr(C)]
@@ -21,8 +21,6 @@ pub struct Arrival {
 
 /// Interfaces for which an address is remembered at the same time.
 pub const ARRIVALS: u32 = 16;
-/// Ticks for which it counts: half a second.
-const FRESH: u32 = 30;
 /// What the addresses of virtual routers begin with (RFC 5798 §7.3); the fifth byte is 1 or 2. They may lie
 /// on a device of their own above this one.
 const VIRTUAL_ROUTER: [u8; 4] = [0x00, 0x00, 0x5e, 0x00];

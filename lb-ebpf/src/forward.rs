@@ -17,10 +17,7 @@ pub fn forward<F: Frame, T: Tables>(
     tracked: Tracked,
     exit: Exit,
 ) -> Outcome {
-    match try_forward(frame, tables, packet, tracked, exit) {
-        Ok(outcome) => outcome,
-        Err(reason) => Outcome::of(reason),
-    }
+    try_forward(frame, tables, packet, tracked, exit).into()
 }
 
 #[inline(always)]

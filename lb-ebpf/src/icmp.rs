@@ -71,10 +71,7 @@ pub fn translate<F: Frame, T: Tables>(
     tracked: Tracked,
     exit: Exit,
 ) -> Outcome {
-    match try_translate(frame, tables, packet, tracked, exit) {
-        Ok(outcome) => outcome,
-        Err(reason) => Outcome::of(reason),
-    }
+    try_translate(frame, tables, packet, tracked, exit).into()
 }
 
 #[inline(always)]

@@ -61,6 +61,17 @@ impl Outcome {
     }
 }
 
+/// What stopped a packet is its outcome.
+impl From<Result<Outcome, Reason>> for Outcome {
+    #[inline(always)]
+    fn from(result: Result<Outcome, Reason>) -> Self {
+        match result {
+            Ok(outcome) => outcome,
+            Err(reason) => Outcome::of(reason),
+        }
+    }
+}
+
 /// The path of a packet.
 #[inline(always)]
 pub fn handle<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {

@@ -171,10 +171,7 @@ fn forward<F: Frame, T: Tables>(
         NAT => nat::send(frame, packet, &after, hop),
         _ => route::send(frame, packet, hop),
     };
-    Some(match sent {
-        Ok(outcome) => outcome,
-        Err(reason) => Outcome::of(reason),
-    })
+    Some(sent.into())
 }
 
 /// A packet without a connection: most often it is none of ours.
