@@ -19,7 +19,7 @@ pub mod example;
 pub use names::Names;
 
 use crate::{
-    snapshot::{Service, Snapshot},
+    snapshot::{Backend, Service, Snapshot},
     spec::{Protocol, ServiceName, engine_name, mask_text, shown_flags},
 };
 use std::{
@@ -72,6 +72,30 @@ pub fn heading(out: &mut impl Write, size: u32) -> io::Result<()> {
 /// The protocol whose names the ports of a service's backends have; 0 is none.
 fn protocol_of(service: &Service) -> u8 {
     service.name.protocol().map_or(0, Protocol::number)
+}
+
+/// The rows of a listing: a line for each service, made from its name, and `  -> %-28s` with what follows it
+/// for each of its backends.
+fn rows(
+    out: &mut impl Write,
+    snapshot: &Snapshot,
+    names: &mut Names,
+    service_line: impl Fn(&Service, String) -> String,
+    columns: impl Fn(&Backend) -> String,
+) -> io::Result<()> {
+    for service in &snapshot.services {
+        writeln!(out, "{}", service_line(service, service_name(service, names)))?;
+        for backend in &service.backends {
+            let name = names.cut(backend.endpoint, protocol_of(service), 28);
+            writeln!(out, "  -> {name:<28}{}", columns(backend))?;
+        }
+    }
+    Ok(())
+}
+
+/// The line of a service where its scheduler is shown.
+fn with_scheduler(service: &Service, name: String) -> String {
+    name + &service_rest(service)
 }
 
 /// `TCP  192.168.2.200:80`.

@@ -1,6 +1,6 @@
 //! Persistence templates (`ipvsadm -L --persistent-conn`).
 
-use super::{Names, protocol_of, service_name, service_rest};
+use super::{Names, rows, with_scheduler};
 use crate::snapshot::Snapshot;
 use std::io::{self, Write};
 
@@ -8,21 +8,12 @@ use std::io::{self, Write};
 pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names) -> io::Result<()> {
     writeln!(out, "Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn ")?;
     writeln!(out, "  -> RemoteAddress:Port")?;
-    for service in &snapshot.services {
-        writeln!(out, "{}{}", service_name(service, names), service_rest(service))?;
-        for backend in &service.backends {
-            writeln!(
-                out,
-                "  -> {:<28} {:<9} {:<11} {:<10} {:<10}",
-                names.cut(backend.endpoint, protocol_of(service), 28),
-                backend.weight,
-                backend.persistent,
-                backend.active,
-                backend.inactive
-            )?;
-        }
-    }
-    Ok(())
+    rows(out, snapshot, names, with_scheduler, |backend| {
+        format!(
+            " {:<9} {:<11} {:<10} {:<10}",
+            backend.weight, backend.persistent, backend.active, backend.inactive
+        )
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Rates (`ipvsadm -L --rate`). BPS is bytes a second.
 
-use super::{Names, large, protocol_of, service_name};
+use super::{Names, large, rows};
 use crate::snapshot::Snapshot;
 use lb_common::traffic::Traffic;
 use std::io::{self, Write};
@@ -9,22 +9,21 @@ use std::io::{self, Write};
 pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names, exact: bool) -> io::Result<()> {
     writeln!(out, "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS")?;
     writeln!(out, "  -> RemoteAddress:Port")?;
-    for service in &snapshot.services {
-        let numbers = shown(service.rates).map(|number| large(number, exact)).concat();
-        writeln!(out, "{:<33}{numbers}", service_name(service, names))?;
-        for backend in &service.backends {
-            let name = names.cut(backend.endpoint, protocol_of(service), 28);
+    rows(
+        out,
+        snapshot,
+        names,
+        |service, name| {
+            let numbers = shown(service.rates).map(|number| large(number, exact)).concat();
+            format!("{name:<33}{numbers}")
+        },
+        |backend| {
             let [cps, packets_in, packets_out, bytes_in, bytes_out] = shown(backend.rates);
+            let (bytes_in, bytes_out) = (large(bytes_in, exact), large(bytes_out, exact));
             // ipvsadm shortens only the bytes of a server.
-            writeln!(
-                out,
-                "  -> {name:<28} {cps:>8} {packets_in:>8} {packets_out:>8}{}{}",
-                large(bytes_in, exact),
-                large(bytes_out, exact)
-            )?;
-        }
-    }
-    Ok(())
+            format!(" {cps:>8} {packets_in:>8} {packets_out:>8}{bytes_in}{bytes_out}")
+        },
+    )
 }
 
 /// Whole numbers of the fixed-point rates, rounded as `ip_vs_read_estimator` does.

@@ -1,6 +1,6 @@
 //! Counters (`ipvsadm -L --stats`).
 
-use super::{Names, large, protocol_of, service_name};
+use super::{Names, large, rows};
 use crate::snapshot::Snapshot;
 use lb_common::traffic::Traffic;
 use std::io::{self, Write};
@@ -9,14 +9,13 @@ use std::io::{self, Write};
 pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names, exact: bool) -> io::Result<()> {
     writeln!(out, "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes")?;
     writeln!(out, "  -> RemoteAddress:Port")?;
-    for service in &snapshot.services {
-        writeln!(out, "{:<33}{}", service_name(service, names), numbers(service.stats, exact))?;
-        for backend in &service.backends {
-            let name = names.cut(backend.endpoint, protocol_of(service), 28);
-            writeln!(out, "  -> {name:<28}{}", numbers(backend.stats, exact))?;
-        }
-    }
-    Ok(())
+    rows(
+        out,
+        snapshot,
+        names,
+        |service, name| format!("{name:<33}{}", numbers(service.stats, exact)),
+        |backend| numbers(backend.stats, exact),
+    )
 }
 
 fn numbers(of: Traffic, exact: bool) -> String {

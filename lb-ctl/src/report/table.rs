@@ -1,6 +1,6 @@
 //! The plain listing (`ipvsadm -L`).
 
-use super::{Names, protocol_of, service_name, service_rest};
+use super::{Names, rows, with_scheduler};
 use crate::snapshot::Snapshot;
 use lb_common::backend::method;
 use std::io::{self, Write};
@@ -9,22 +9,11 @@ use std::io::{self, Write};
 pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names) -> io::Result<()> {
     writeln!(out, "Prot LocalAddress:Port Scheduler Flags")?;
     writeln!(out, "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn")?;
-    for service in &snapshot.services {
-        writeln!(out, "{}{}", service_name(service, names), service_rest(service))?;
-        for backend in &service.backends {
-            // "  -> %-28s %-7s %-6d %-10u %-10u": the last field leaves blanks at the end.
-            writeln!(
-                out,
-                "  -> {:<28} {:<7} {:<6} {:<10} {:<10}",
-                names.cut(backend.endpoint, protocol_of(service), 28),
-                forward(backend.method),
-                backend.weight,
-                backend.active,
-                backend.inactive
-            )?;
-        }
-    }
-    Ok(())
+    // "  -> %-28s %-7s %-6d %-10u %-10u": the last field leaves blanks at the end.
+    rows(out, snapshot, names, with_scheduler, |backend| {
+        let forward = forward(backend.method);
+        format!(" {forward:<7} {:<6} {:<10} {:<10}", backend.weight, backend.active, backend.inactive)
+    })
 }
 
 /// The word for a method.

@@ -1,6 +1,6 @@
 //! Thresholds (`ipvsadm -L --thresholds`).
 
-use super::{Names, protocol_of, service_name, service_rest};
+use super::{Names, rows, with_scheduler};
 use crate::snapshot::Snapshot;
 use std::io::{self, Write};
 
@@ -8,21 +8,12 @@ use std::io::{self, Write};
 pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names) -> io::Result<()> {
     writeln!(out, "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn ")?;
     writeln!(out, "  -> RemoteAddress:Port")?;
-    for service in &snapshot.services {
-        writeln!(out, "{}{}", service_name(service, names), service_rest(service))?;
-        for backend in &service.backends {
-            writeln!(
-                out,
-                "  -> {:<28} {:<10} {:<10} {:<10} {:<10}",
-                names.cut(backend.endpoint, protocol_of(service), 28),
-                backend.upper,
-                backend.lower,
-                backend.active,
-                backend.inactive
-            )?;
-        }
-    }
-    Ok(())
+    rows(out, snapshot, names, with_scheduler, |backend| {
+        format!(
+            " {:<10} {:<10} {:<10} {:<10}",
+            backend.upper, backend.lower, backend.active, backend.inactive
+        )
+    })
 }
 
 #[cfg(test)]

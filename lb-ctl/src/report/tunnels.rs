@@ -1,6 +1,6 @@
 //! Tunnels (`ipvsadm -L --tun-info`).
 
-use super::{Names, protocol_of, service_name, service_rest, table::forward};
+use super::{Names, rows, table::forward, with_scheduler};
 use crate::{
     snapshot::{Backend, Snapshot},
     spec::tunnel_name,
@@ -15,22 +15,16 @@ use std::io::{self, Write};
 pub fn write(out: &mut impl Write, snapshot: &Snapshot, names: &mut Names) -> io::Result<()> {
     writeln!(out, "Prot LocalAddress:Port Scheduler Flags")?;
     writeln!(out, "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn")?;
-    for service in &snapshot.services {
-        writeln!(out, "{}{}", service_name(service, names), service_rest(service))?;
-        for backend in &service.backends {
-            writeln!(
-                out,
-                "  -> {:<28} {:<7} {:<13} {:<6} {:<10} {:<10}",
-                names.cut(backend.endpoint, protocol_of(service), 28),
-                forward(backend.method),
-                about(backend),
-                backend.weight,
-                backend.active,
-                backend.inactive
-            )?;
-        }
-    }
-    Ok(())
+    rows(out, snapshot, names, with_scheduler, |backend| {
+        format!(
+            " {:<7} {:<13} {:<6} {:<10} {:<10}",
+            forward(backend.method),
+            about(backend),
+            backend.weight,
+            backend.active,
+            backend.inactive
+        )
+    })
 }
 
 /// In 15 characters at most, as in ipvsadm.
