@@ -131,8 +131,7 @@ impl Spec {
             // As ipvsadm does: the packet arrives with the service's port, whatever is written here.
             backend.port = service.port();
         }
-        method::check_family(settings.method.unwrap_or(NAT), service, backend)?;
-        check_thresholds(settings.upper.unwrap_or(0), settings.lower.unwrap_or(0))?;
+        check(service, backend, &settings)?;
         transaction::make(|change| {
             if change.version(&service.key()).is_none() {
                 return Err(unknown(service));

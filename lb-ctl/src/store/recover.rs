@@ -27,12 +27,10 @@ pub fn recover(store: &mut Store, versions: &[Version]) {
             store.prepare_blocks(&version.record, version.scheduler(), &version.members);
             store.keep_blocks(&version.record, version.scheduler());
         }
-    }
-    for member in versions.iter().flat_map(|version| &version.members) {
-        store.set_tunnel(member.backend, member.tunnel);
-    }
-    for version in versions {
         store.set_places(version.record.first, &version.members);
+        for member in &version.members {
+            store.set_tunnel(member.backend, member.tunnel);
+        }
     }
     store.set_services(versions.iter().map(|version| &version.record.key));
 }
