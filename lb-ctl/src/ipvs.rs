@@ -4,4 +4,4 @@ mod connections;
 mod services;
 
 pub use connections::{Entry, entries};
-pub use services::Table;
+pub use services::configuration;

@@ -1,6 +1,7 @@
 //! The configuration as a value, with the figures of the moment it was read.
 
 use crate::{
+    configuration::{self, Configuration},
     spec::{Endpoint, ServiceName},
     store::{Store, Version, add},
 };
@@ -75,6 +76,28 @@ pub struct Backend {
     pub rates: Traffic,
 }
 
+impl From<&Configuration> for Snapshot {
+    /// What it will look like before the first packet.
+    fn from(configuration: &Configuration) -> Self {
+        Self { services: configuration.services.iter().map(Service::from).collect() }
+    }
+}
+
+impl From<&configuration::Service> for Service {
+    fn from(service: &configuration::Service) -> Self {
+        let new = service::Service { key: service.name.key(), ..Default::default() };
+        // Newest first.
+        let backends = service.backends.iter().rev().map(Backend::from).collect();
+        Self::of(&service.schedule.applied_to(new), backends)
+    }
+}
+
+impl From<&configuration::Backend> for Backend {
+    fn from(backend: &configuration::Backend) -> Self {
+        Self::of(&backend.settings.applied_to(Member::default()), backend.endpoint)
+    }
+}
+
 impl Snapshot {
     /// Reads all services, or the one with this key.
     pub fn read(store: &Store, only: Option<&ServiceKey>) -> Result<Self> {
@@ -98,12 +121,15 @@ impl Snapshot {
 
 impl Service {
     fn read(store: &Store, version: &Version) -> Result<Self> {
-        let record = version.record;
         let backends = version.members.iter().map(|member| Backend::read(store, member));
-        let backends = backends.collect::<Result<Vec<_>>>()?;
-        Ok(Self {
+        Ok(Self::of(&version.record, backends.collect::<Result<_>>()?))
+    }
+
+    /// What its record says, with nothing carried yet.
+    fn of(record: &service::Service, backends: Vec<Backend>) -> Self {
+        Self {
             name: record.key.into(),
-            scheduler: version.scheduler(),
+            scheduler: Scheduler::from_number(record.scheduler).unwrap_or(Scheduler::Wlc),
             scheduler_flags: record.scheduler_flags,
             persistence: record.persistence,
             mask: record.mask,
@@ -113,7 +139,7 @@ impl Service {
             stats: Traffic::default(),
             rates: backends.iter().map(|backend| backend.rates).fold(Traffic::default(), add),
             backends,
-        })
+        }
     }
 }
 
@@ -121,18 +147,31 @@ impl Backend {
     fn read(store: &Store, member: &Member) -> Result<Self> {
         let slot = member.backend % store.backends.len();
         let backend = store.backends.get(slot);
+        let endpoint = Endpoint { address: backend.address.into(), port: u16::from_be(backend.port) };
         Ok(Self {
-            endpoint: Endpoint { address: backend.address.into(), port: u16::from_be(backend.port) },
-            method: member.method,
-            tunnel: member.tunnel,
-            weight: member.weight,
-            upper: member.upper,
-            lower: member.lower,
             active: backend.active(),
             inactive: backend.inactive(),
             persistent: backend.persistent,
             stats: store.stats(slot)?,
             rates: store.rates_of(slot),
+            ..Self::of(member, endpoint)
         })
+    }
+
+    /// What its member says, with no connection yet.
+    fn of(member: &Member, endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            method: member.method,
+            tunnel: member.tunnel,
+            weight: member.weight,
+            upper: member.upper,
+            lower: member.lower,
+            active: 0,
+            inactive: 0,
+            persistent: 0,
+            stats: Traffic::default(),
+            rates: Traffic::default(),
+        }
     }
 }

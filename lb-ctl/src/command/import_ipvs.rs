@@ -1,10 +1,10 @@
 //! `lb-ctl import-ipvs`: moves a director from the kernel's IPVS to this balancer.
 
 use crate::{
-    ipvs::{self, Entry, Table},
+    configuration::{Configuration, Difference, Service},
+    ipvs::{self, Entry},
     program::object::Adopter,
     report::{Names, View},
-    spec::ServiceName,
     store::{Locked, Store, Timeouts},
     transaction,
 };
@@ -35,34 +35,23 @@ pub struct Args {
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
-        let table = Table::read()?;
+        let imported = ipvs::configuration()?;
         if self.dry_run {
-            return self.describe(&table);
+            return self.describe(&imported);
         }
         // Loaded first: a datagram of a flow between the services' publication and its adoption is scheduled anew.
         let adopter = if self.connections { Some(self.adopter()?) } else { None };
         transaction::make(|change| {
-            if let Some(service) =
-                table.services.iter().find(|service| change.version(&service.key).is_some())
-            {
-                let name = ServiceName::from(service.key);
-                bail!(
-                    "service {name} exists here already: lb-ctl service del {}, or lb-ctl clear",
-                    name.options()
-                );
+            let here = |service: &&Service| change.version(&service.name.key()).is_some();
+            if let Some(Service { name, .. }) = imported.services.iter().find(here) {
+                let options = name.options();
+                bail!("service {name} exists here already: lb-ctl service del {options}, or lb-ctl clear");
             }
-            for service in &table.services {
-                change.add_service(service.key, service.schedule)?;
-                // They are listed newest first.
-                for backend in service.backends.iter().rev() {
-                    change.add_backend(&service.key, backend.address, backend.port, backend.settings)?;
-                }
-            }
-            change.set_timeouts(table.timeouts);
-            Ok(())
+            let before = Configuration { timeouts: Some(change.timeouts()), services: vec![] };
+            Difference::between(&before, &imported).ask(change)
         })?;
-        let backends: usize = table.services.iter().map(|service| service.backends.len()).sum();
-        println!("imported {} services with {backends} backends", table.services.len());
+        let backends: usize = imported.services.iter().map(|service| service.backends.len()).sum();
+        println!("imported {} services with {backends} backends", imported.services.len());
         match adopter {
             Some(adopter) => adopt(adopter, &Store::lock()?),
             None => Ok(()),
@@ -74,11 +63,12 @@ impl Args {
         Adopter::load(store.pins(), store.settings.get(0).connections)
     }
 
-    fn describe(&self, table: &Table) -> Result<()> {
+    fn describe(&self, imported: &Configuration) -> Result<()> {
         let mut out = io::stdout().lock();
-        View::Table.write(&mut out, &table.snapshot(), &mut Names::new(true), false)?;
-        let Timeouts { tcp, tcpfin, udp } = table.timeouts;
-        writeln!(out, "Timeout (tcp tcpfin udp): {tcp} {tcpfin} {udp}")?;
+        View::Table.write(&mut out, &imported.into(), &mut Names::new(true), false)?;
+        if let Some(Timeouts { tcp, tcpfin, udp }) = imported.timeouts {
+            writeln!(out, "Timeout (tcp tcpfin udp): {tcp} {tcpfin} {udp}")?;
+        }
         if self.connections {
             writeln!(out, "{} connections", ipvs::entries()?.len())?;
         }

@@ -2,19 +2,18 @@
 //! `include/uapi/linux/ip_vs.h`).
 
 use crate::{
+    configuration::{Backend, Configuration, Service},
     program::netlink::{self, attribute, attributes, bytes, text},
-    snapshot::{self, Snapshot},
-    spec::{Endpoint, ServiceName},
+    spec::{Endpoint, ServiceName, ipv4_mask, ipv6_mask},
     store::{MemberSettings, Schedule, Timeouts},
 };
 use anyhow::{Context as _, Result, bail};
 use lb_common::{
     address::Address,
-    backend::{Member, method},
+    backend::method,
     limits::WEIGHT,
     scheduler::Scheduler,
     service::{ServiceKey, engine},
-    traffic::Traffic,
     tunnel::Tunnel,
 };
 use std::{
@@ -77,100 +76,31 @@ mod flags {
 /// `NLA_F_NESTED`.
 const NESTED: u16 = 1 << 15;
 
-/// All that IPVS is configured to do.
-pub struct Table {
-    /// In the kernel's order.
-    pub services: Vec<Service>,
-    /// The three timeouts of `--set`.
-    pub timeouts: Timeouts,
-}
-
-/// A service.
-pub struct Service {
-    /// What selects it.
-    pub key: ServiceKey,
-    /// How it is scheduled; nothing is left out.
-    pub schedule: Schedule,
-    /// Newest first.
-    pub backends: Vec<Backend>,
-}
-
-/// A backend.
-pub struct Backend {
-    /// Its address.
-    pub address: Address,
-    /// Its port, network order.
-    pub port: u16,
-    /// Everything else; nothing is left out.
-    pub settings: MemberSettings,
-}
-
 type Attributes<'a> = HashMap<u16, &'a [u8]>;
 
-impl Table {
-    /// Reads it from the kernel, in this network namespace.
-    pub fn read() -> Result<Self> {
-        let Some(family) = netlink::generic_family("IPVS") else {
-            bail!("this kernel runs no IPVS, so there is nothing to import (modprobe ip_vs, if it should)");
-        };
-        let mut services = Vec::new();
-        for answer in netlink::generic_dump(family, command::GET_SERVICE, vec![])? {
+/// All that IPVS is configured to do in this network namespace.
+pub fn configuration() -> Result<Configuration> {
+    let Some(family) = netlink::generic_family("IPVS") else {
+        bail!("this kernel runs no IPVS, so there is nothing to import (modprobe ip_vs, if it should)");
+    };
+    let mut services = Vec::new();
+    for answer in netlink::generic_dump(family, command::GET_SERVICE, vec![])? {
+        let answer = attributes(&answer);
+        let about = attributes(answer.get(&top::SERVICE).context("IPVS told of a service without one")?);
+        let (name, schedule) = read_service(&about)?;
+        let question = attribute(top::SERVICE | NESTED, &selector(&about));
+        let mut backends = Vec::new();
+        for answer in netlink::generic_dump(family, command::GET_DEST, question)? {
             let answer = attributes(&answer);
-            let about = attributes(answer.get(&top::SERVICE).context("IPVS told of a service without one")?);
-            let (key, schedule) = read_service(&about)?;
-            let question = attribute(top::SERVICE | NESTED, &selector(&about));
-            let mut backends = Vec::new();
-            for answer in netlink::generic_dump(family, command::GET_DEST, question)? {
-                let answer = attributes(&answer);
-                let about = answer.get(&top::DEST).context("IPVS told of a backend without one")?;
-                backends.push(
-                    read_backend(&attributes(about))
-                        .with_context(|| format!("a backend of {}", ServiceName::from(key)))?,
-                );
-            }
-            services.push(Service { key, schedule, backends });
+            let about = answer.get(&top::DEST).context("IPVS told of a backend without one")?;
+            let backend = read_backend(&attributes(about));
+            backends.push(backend.with_context(|| format!("a backend of {name}"))?);
         }
-        Ok(Self { services, timeouts: read_timeouts(family)? })
+        // The kernel's list is newest first.
+        backends.reverse();
+        services.push(Service { name, schedule, backends });
     }
-}
-
-impl Table {
-    /// The same for a listing.
-    pub fn snapshot(&self) -> Snapshot {
-        let services = self.services.iter().map(|service| snapshot::Service {
-            name: service.key.into(),
-            scheduler: service.schedule.scheduler.unwrap_or(Scheduler::Wlc),
-            scheduler_flags: service.schedule.flags.unwrap_or_default(),
-            persistence: service.schedule.persistence.unwrap_or_default(),
-            mask: service.schedule.mask.unwrap_or(Address::ALL),
-            engine: service.schedule.engine.unwrap_or_default(),
-            one_packet: service.schedule.one_packet.unwrap_or_default(),
-            born: 0,
-            stats: Traffic::default(),
-            rates: Traffic::default(),
-            backends: service.backends.iter().map(Backend::snapshot).collect(),
-        });
-        Snapshot { services: services.collect() }
-    }
-}
-
-impl Backend {
-    fn snapshot(&self) -> snapshot::Backend {
-        let member = self.settings.applied_to(Member::default());
-        snapshot::Backend {
-            endpoint: Endpoint { address: self.address.into(), port: u16::from_be(self.port) },
-            method: member.method,
-            tunnel: member.tunnel,
-            weight: member.weight,
-            upper: member.upper,
-            lower: member.lower,
-            active: 0,
-            inactive: 0,
-            persistent: 0,
-            stats: Traffic::default(),
-            rates: Traffic::default(),
-        }
-    }
+    Ok(Configuration { timeouts: Some(read_timeouts(family)?), services })
 }
 
 /// The attributes that select a service in a question, as they came.
@@ -192,16 +122,15 @@ fn short(about: &Attributes, kind: u16) -> Option<u16> {
     about.get(&kind).and_then(|value| bytes(value)).map(u16::from_ne_bytes)
 }
 
-fn address(value: &[u8], family: u16) -> Option<Address> {
-    let address: IpAddr = match i32::from(family) {
-        libc::AF_INET => Ipv4Addr::from(bytes::<4>(value)?).into(),
-        libc::AF_INET6 => Ipv6Addr::from(bytes::<16>(value)?).into(),
-        _ => return None,
-    };
-    Some(address.into())
+fn address(value: &[u8], family: u16) -> Option<IpAddr> {
+    match i32::from(family) {
+        libc::AF_INET => Some(Ipv4Addr::from(bytes::<4>(value)?).into()),
+        libc::AF_INET6 => Some(Ipv6Addr::from(bytes::<16>(value)?).into()),
+        _ => None,
+    }
 }
 
-fn read_service(about: &Attributes) -> Result<(ServiceKey, Schedule)> {
+fn read_service(about: &Attributes) -> Result<(ServiceName, Schedule)> {
     let family = short(about, service::FAMILY).context("IPVS told of a service without a family")?;
     let ipv6 = i32::from(family) == libc::AF_INET6;
     let key = match number(about, service::MARK).filter(|mark| *mark != 0) {
@@ -210,22 +139,22 @@ fn read_service(about: &Attributes) -> Result<(ServiceKey, Schedule)> {
             address: about
                 .get(&service::ADDRESS)
                 .and_then(|value| address(value, family))
-                .context("IPVS told of a service without an address")?,
+                .context("IPVS told of a service without an address")?
+                .into(),
             port: short(about, service::PORT).unwrap_or_default(),
             protocol: short(about, service::PROTOCOL).unwrap_or_default() as u8,
             ..ServiceKey::default()
         },
     };
-    let name = about.get(&service::SCHEDULER).map(|name| text(name)).unwrap_or_default();
-    let Some(scheduler) = Scheduler::from_name(&name) else {
-        bail!("service {}: there is no scheduler '{name}' here", ServiceName::from(key));
+    let name = ServiceName::from(key);
+    let scheduler = about.get(&service::SCHEDULER).map(|name| text(name)).unwrap_or_default();
+    let Some(scheduler) = Scheduler::from_name(&scheduler) else {
+        bail!("service {name}: there is no scheduler '{scheduler}' here");
     };
     let engine = match about.get(&service::ENGINE).map(|name| text(name)).unwrap_or_default().as_str() {
         "" => engine::NONE,
         "sip" => engine::SIP,
-        other => {
-            bail!("service {}: there is no persistence engine '{other}' here", ServiceName::from(key))
-        }
+        other => bail!("service {name}: there is no persistence engine '{other}' here"),
     };
     let set = number(about, service::FLAGS).unwrap_or_default();
     let timeout = number(about, service::TIMEOUT).unwrap_or_default();
@@ -238,7 +167,7 @@ fn read_service(about: &Attributes) -> Result<(ServiceKey, Schedule)> {
         engine: Some(engine),
         one_packet: Some(set & flags::ONE_PACKET != 0),
     };
-    Ok((key, schedule))
+    Ok((name, schedule))
 }
 
 /// Bits in network order for IPv4, a prefix length in host order for IPv6.
@@ -246,14 +175,10 @@ fn mask(about: &Attributes, ipv6: bool) -> Address {
     let Some(value) = about.get(&service::NETMASK).and_then(|value| bytes::<4>(value)) else {
         return Address::ALL;
     };
-    let mut octets = Address::ALL.octets();
-    if ipv6 {
-        let length = u32::from_ne_bytes(value).min(128);
-        octets = u128::MAX.checked_shl(128 - length).unwrap_or(0).to_be_bytes();
-    } else {
-        octets[12..].copy_from_slice(&value);
+    match ipv6 {
+        true => ipv6_mask(u32::from_ne_bytes(value).min(128) as u8),
+        false => ipv4_mask(value.into()),
     }
-    octets.into()
 }
 
 fn read_backend(about: &Attributes) -> Result<Backend> {
@@ -274,8 +199,10 @@ fn read_backend(about: &Attributes) -> Result<Backend> {
         port: short(about, dest::TUNNEL_PORT).unwrap_or_default(),
     };
     Ok(Backend {
-        address: address(value, family).context("an address of no known family")?,
-        port: short(about, dest::PORT).unwrap_or_default(),
+        endpoint: Endpoint {
+            address: address(value, family).context("an address of no known family")?,
+            port: u16::from_be(short(about, dest::PORT).unwrap_or_default()),
+        },
         settings: MemberSettings {
             weight: Some(weight),
             upper: number(about, dest::UPPER),
