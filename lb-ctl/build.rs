@@ -15,7 +15,9 @@ const NIGHTLY: &str = "nightly";
 const DEBIAN: &str = "bpf";
 /// The crates that use unstable features. Named one by one: with `1` every crate could.
 const UNSTABLE: &str = "aya_ebpf,lb_ebpf,lb";
-/// Leaves an empty object, so that lb-ctl can be checked without a BPF toolchain.
+/// The balancer, and what its benchmark measures with.
+const OBJECTS: [&str; 2] = ["lb", "bench"];
+/// Leaves empty objects, so that lb-ctl can be checked without a BPF toolchain.
 const SKIP: &str = "AYA_BUILD_SKIP";
 
 fn main() -> anyhow::Result<()> {
@@ -30,16 +32,17 @@ fn main() -> anyhow::Result<()> {
         Err(_) => DEBIAN.to_owned(),
     };
     let out = env::var("OUT_DIR")?;
-    let object = Path::new(&out).join("lb");
     println!("cargo:rerun-if-env-changed={SKIP}");
     if env::var_os(SKIP).is_some() {
-        return fs::write(&object, []).context("writing the empty object");
+        return OBJECTS
+            .iter()
+            .try_for_each(|name| fs::write(Path::new(&out).join(name), []))
+            .context("writing the empty objects");
     }
     build(&toolchain, Path::new(&out)).with_context(|| {
         format!("the BPF object does not build with toolchain {toolchain}: cargo xtask setup")
     })?;
-    // The balancer, and what its benchmark measures with.
-    for name in ["lb", "bench"] {
+    for name in OBJECTS {
         let built = Path::new(&out).join("bpf").join(TARGET).join("release").join(name);
         fs::copy(&built, Path::new(&out).join(name))
             .with_context(|| format!("copying {}", built.display()))?;

@@ -9,7 +9,7 @@ use aya::{
     maps::{Array, MapData, ProgramArray},
     programs::{ProgramFd, ProgramInfo, TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
 };
-use namespace::{LB_CTL, Namespace, run};
+use namespace::{LB_CTL, Namespace, context::Context, run};
 use std::{
     fs::File,
     io::{Seek as _, Write as _},
@@ -26,18 +26,6 @@ const BUCKETS: u32 = 1 << 20;
 pub const OUTSIDE: Macs = Macs([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
 /// MAC addresses at `lan1`: a backend's, and the balancer's own.
 pub const INSIDE: Macs = Macs([2, 0, 0, 0, 0, 0x11], [2, 0, 0, 0, 0, 3]);
-
-/// `struct xdp_md` (`linux/bpf.h`), as `BPF_PROG_TEST_RUN` takes it.
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Context {
-    data: u32,
-    data_end: u32,
-    data_meta: u32,
-    ingress_interface: u32,
-    receive_queue: u32,
-    egress_interface: u32,
-}
 
 /// The benchmark's object, each program loaded.
 pub struct Programs {
@@ -139,14 +127,7 @@ impl Instance {
     ) -> (Duration, u32) {
         self.enter();
         self.programs.aim(pattern, &self.targets[target as usize]);
-        let context = Context {
-            data: 0,
-            data_end: LENGTH as u32,
-            data_meta: 0,
-            ingress_interface: self.interfaces[interface],
-            receive_queue: 0,
-            egress_interface: 0,
-        };
+        let context = Context::of(LENGTH, self.interfaces[interface]);
         let options = TestRunOptions {
             data_in: Some(&[0; LENGTH]),
             ctx_in: Some(bytemuck::bytes_of(&context)),

@@ -1,7 +1,7 @@
 //! The real object in the kernel, in a network namespace of the thread's own with two interfaces,
 //! their neighbours and routes.
 
-use super::namespace::run;
+use super::namespace::{context::Context, run};
 use crate::scenario::{
     BOTH, Before, CLIENT_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scenario, WEB_MAC, World,
 };
@@ -32,18 +32,6 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb
 struct Reasons([u64; COUNTERS]);
 // SAFETY: an array of integers.
 unsafe impl Pod for Reasons {}
-
-/// `struct xdp_md` (`linux/bpf.h`), as `BPF_PROG_TEST_RUN` takes it.
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Context {
-    data: u32,
-    data_end: u32,
-    data_meta: u32,
-    ingress_interface: u32,
-    receive_queue: u32,
-    egress_interface: u32,
-}
 
 /// A loaded program and its maps.
 pub struct Kernel {
@@ -163,14 +151,7 @@ impl Kernel {
 
     /// Runs one packet: the XDP action, and the packet afterwards.
     pub fn run(&mut self, frame: &[u8], interface: u32) -> (u32, Vec<u8>) {
-        let context = Context {
-            data: 0,
-            data_end: frame.len() as u32,
-            data_meta: 0,
-            ingress_interface: interface,
-            receive_queue: 0,
-            egress_interface: 0,
-        };
+        let context = Context::of(frame.len(), interface);
         let mut out = vec![0; frame.len() + 256];
         let options = TestRunOptions {
             data_in: Some(frame),

@@ -1,6 +1,8 @@
 //! A network namespace with a BPF file system of its own, and `lb-ctl` inside it.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod context;
+
 use std::{
     fs,
     path::{Path, PathBuf},
