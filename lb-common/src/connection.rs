@@ -39,7 +39,8 @@ pub struct Connection {
     /// Slot of the persistence template that controls it, from 1; 0 is none. Of a template: its
     /// timeout in ticks.
     pub template: u32,
-    /// Connections that a template controls; changed by atomic addition.
+    /// Connections that a template controls; changed by atomic addition. Of a connection by full NAT:
+    /// what [`Connection::keeping_source`] makes of its source.
     pub controlled: u32,
 }
 
@@ -66,6 +67,31 @@ impl Connection {
     #[inline(always)]
     pub fn keeping_call(call: u64) -> NextHop {
         bytemuck::cast([call, 0, 0])
+    }
+
+    /// Whether the backend sees an address of the balancer as the client.
+    #[inline(always)]
+    pub const fn is_full_nat(&self) -> bool {
+        self.flags & flags::FULL_NAT != 0
+    }
+
+    /// By full NAT: where the pool has the address that the backend sees.
+    #[inline(always)]
+    pub const fn source_place(&self) -> u32 {
+        self.controlled >> 16
+    }
+
+    /// By full NAT: the port that the backend sees, network order.
+    #[inline(always)]
+    pub const fn source_port(&self) -> u16 {
+        self.controlled as u16
+    }
+
+    /// What [`Connection::controlled`] keeps for [`Connection::source_place`] and
+    /// [`Connection::source_port`].
+    #[inline(always)]
+    pub const fn keeping_source(place: u32, port: u16) -> u32 {
+        place << 16 | port as u32
     }
 
     /// Its [`crate::backend::method`].
@@ -105,6 +131,12 @@ pub mod flags {
     pub const ONE_PACKET: u8 = 1 << 2;
     /// No packet of the backend has been seen (`IP_VS_CONN_F_NOOUTPUT`).
     pub const NO_OUTPUT: u8 = 1 << 3;
+    /// The client's address is rewritten as well.
+    pub const FULL_NAT: u8 = 1 << 4;
+    /// The backend has yet to be told who the client is.
+    pub const UNTOLD: u8 = 1 << 5;
+    /// It keeps its port, because its service is for more ports than one.
+    pub const ANY_PORT: u8 = 1 << 6;
 }
 
 /// States of a connection. TCP's are numbered as IPVS numbers them.

@@ -21,6 +21,7 @@ pub mod reason;
 pub mod scheduler;
 pub mod service;
 pub mod settings;
+pub mod snat;
 pub mod sysctl;
 pub mod time;
 pub mod traffic;

@@ -30,6 +30,9 @@ pub const DEVICES: u32 = 4_096;
 pub const CACHE: u32 = 16_384;
 /// The highest weight of a backend, as in Debian's ipvsadm 1.31 (65,535 upstream).
 pub const WEIGHT: u32 = i32::MAX as u32;
+/// Pages of ports ([`crate::snat::Ports`]) that full NAT has in use: one for each address of a backend and
+/// 4,096 connections. A page takes 600 bytes, once it is needed.
+pub const PORT_PAGES: u32 = 1 << 16;
 /// Rules of firewall marks, in two generations.
 pub const MARK_RULES: u32 = 1 << 15;
 /// Prefixes that they make, in two generations.

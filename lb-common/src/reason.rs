@@ -88,6 +88,8 @@ reasons! {
     NoCall Drop "no Call-ID in a packet to a service with --pe sip",
     DropPacket Drop "a new connection, dropped because drop_packet says so",
     TableFull Drop "the connection table is full",
+    PoolEmpty Drop "full NAT: the pool has no address of this family (lb-ctl snat-pool add)",
+    PortsTaken Drop "full NAT: no port is left towards the backend (lb-ctl snat-pool add)",
     TtlExpired Drop "TTL ended here",
     IcmpTtlExpired Drop "TTL of an ICMP error ended here",
     TooBig Drop "larger than the MTU to the backend",

@@ -88,6 +88,10 @@ unsafe impl aya::Pod for Service {}
 pub mod flags {
     /// `-o`: every datagram is scheduled by itself.
     pub const ONE_PACKET: u8 = 1;
+    /// `--fullnat`: backends see an address of the balancer as the client.
+    pub const FULL_NAT: u8 = 2;
+    /// `--toa`: they are told the client's by an option of TCP.
+    pub const TOA: u8 = 4;
 }
 
 /// Persistence engines (`--pe`).

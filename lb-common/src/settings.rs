@@ -31,9 +31,12 @@ pub struct Settings {
     /// Which of the two sets in the map of services packets see, 0 or 1: a change of many services
     /// writes the other one and then this word.
     pub bank: u32,
+    /// Which places of the pool of full NAT hold an address that new connections may get: a bit for
+    /// each of [`crate::snat::ADDRESSES`], IPv4's, then IPv6's.
+    pub pool: [u64; 2],
 }
 
-const _: () = assert!(size_of::<Settings>() == 296);
+const _: () = assert!(size_of::<Settings>() == 312);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Settings {}
@@ -71,6 +74,7 @@ impl Settings {
             sysctls: sysctl::DEFAULTS,
             defense: 0,
             bank: 0,
+            pool: [0; 2],
         }
     }
 

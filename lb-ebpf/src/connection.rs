@@ -1,13 +1,14 @@
 //! The life of a connection: made, moved from state to state, ended.
 
 use crate::{
-    Reason, Tables,
+    Reason, Steps, Tables,
     index::{self, Found},
     open::{Choice, how},
     packet::NO_CHUNK,
     packet::{Flow, Packet},
     persistence,
     schedule::{self, lightest},
+    snat,
     state::{
         Side, sctp,
         tcp::{self, Rows},
@@ -36,12 +37,12 @@ pub struct Tracked {
 /// Finds a packet's connection, counts the packet, and moves the connection on.
 /// [`Reason::MidStream`] when there is none that the packet belongs to.
 #[inline(always)]
-pub fn track<T: Tables>(tables: &T, packet: &Packet, now: u32) -> Result<Tracked, Reason> {
+pub fn track<T: Steps>(tables: &T, packet: &Packet, now: u32) -> Result<Tracked, Reason> {
     let settings = tables.settings().ok_or(Reason::NoServices)?;
     let hash = index::hash(&packet.flow, settings);
     let mut found = index::find(tables, &packet.flow, hash).ok_or(Reason::MidStream)?;
     if found.is_expired(now) || found.is_renewed_by(tables, packet, settings) {
-        end(tables, found.slot, found.word);
+        tables.end(found.slot, found.word);
         return Err(Reason::MidStream);
     }
     let forward = found.direction == Direction::Forward;
@@ -51,7 +52,7 @@ pub fn track<T: Tables>(tables: &T, packet: &Packet, now: u32) -> Result<Tracked
             traffic.count(forward, packet.length() as u64);
         }
     } else if forward && settings.sysctl(Sysctl::ExpireNodestConn) != 0 {
-        end(tables, found.slot, found.word);
+        tables.end(found.slot, found.word);
         return Err(Reason::MidStream);
     } else if forward {
         // As IPVS does: silently, and without restarting the timer. Replies still get through.
@@ -100,7 +101,7 @@ impl Found<'_> {
     #[inline(always)]
     fn advance<T: Tables>(&mut self, tables: &T, packet: &Packet, settings: &Settings, now: u32) {
         let mut current = self.word as u8;
-        let side = self.side();
+        let side = self.side(packet);
         // The next state is computed from the present one, each time another CPU was faster.
         if !packet.is_later_fragment() {
             match packet.flow.protocol as u8 {
@@ -139,7 +140,7 @@ impl Found<'_> {
 
     /// The rows of the state table that a packet moves in. A reply shows that replies are seen.
     #[inline(always)]
-    fn side(&mut self) -> Side {
+    fn side(&mut self, packet: &Packet) -> Side {
         let is_unanswered = self.connection.flags & flags::NO_OUTPUT != 0;
         match self.direction {
             Direction::Forward if is_unanswered => Side::InputOnly,
@@ -147,6 +148,10 @@ impl Found<'_> {
             Direction::Reply => {
                 if is_unanswered {
                     self.connection.flags &= !flags::NO_OUTPUT;
+                }
+                // It has got a packet after the SYN.
+                if self.connection.flags & flags::UNTOLD != 0 && packet.tcp_flags & SYN == 0 {
+                    self.connection.flags &= !flags::UNTOLD;
                 }
                 Side::Output
             }
@@ -202,13 +207,18 @@ pub fn count<T: Tables>(tables: &T, backend: &mut Backend, change: u64) {
 /// Makes a connection from the client's `flow` where the choice says, in state NONE, which counts as
 /// inactive. Its slot.
 #[inline(always)]
-pub fn create<T: Tables>(tables: &T, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
+pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
     let flow = &packet.flow;
     let member = tables.member(choice.member).ok_or(Reason::NoBackend)?;
     let settings = tables.settings().ok_or(Reason::NoServices)?;
     let backend = tables.backend(member.backend).ok_or(Reason::NoBackend)?;
+    let (port, is_any) = choice.port(backend, packet);
     let Some(slot) = tables.take_slot() else {
         persistence::release(tables, choice.template);
+        if choice.source != 0 {
+            let port = if is_any { 0 } else { port };
+            snat::give(tables, backend.address, port, flow.protocol as u8, choice.source);
+        }
         return Err(Reason::TableFull);
     };
     let connection = tables.connection(slot).ok_or(Reason::TableFull)?;
@@ -217,10 +227,12 @@ pub fn create<T: Tables>(tables: &T, packet: &Packet, choice: Choice) -> Result<
     connection.backend = backend.address;
     connection.client_port = flow.source_port;
     connection.service_port = flow.destination_port;
-    let keeps_port = backend.port == 0 || choice.how & how::ANY_PORT != 0;
-    connection.backend_port = if keeps_port { flow.destination_port } else { backend.port };
+    connection.backend_port = port;
     connection.protocol = flow.protocol as u8;
     connection.flags = member.method as u8 & flags::METHOD;
+    if is_any {
+        connection.flags |= flags::ANY_PORT;
+    }
     let is_same = (backend.address, connection.backend_port) == (flow.destination, flow.destination_port);
     if member.method != method::NAT || is_same {
         connection.flags |= flags::NO_OUTPUT;
@@ -229,7 +241,7 @@ pub fn create<T: Tables>(tables: &T, packet: &Packet, choice: Choice) -> Result<
     connection.to_client = NextHop::default();
     connection.backend_index = member.backend;
     connection.template = choice.template;
-    connection.controlled = 0;
+    connection.controlled = choice.source;
     let first = match flow.protocol as u8 {
         protocol::UDP => state::UDP,
         protocol::SCTP => state::SCTP,
@@ -246,23 +258,37 @@ pub fn create<T: Tables>(tables: &T, packet: &Packet, choice: Choice) -> Result<
         }
         return Ok(slot);
     }
+    if choice.source != 0 {
+        connection.flags |= flags::FULL_NAT;
+        if choice.how & how::TOLD != 0 {
+            connection.flags |= flags::UNTOLD;
+        }
+    }
     let word = next_use(connection.word, first);
     // Nobody can find the slot before it is in the index, and entering it there is a full barrier.
     connection.word = word;
     bind(tables, backend, member);
 
     let hash = index::hash(flow, settings);
-    let reply = index::hash(&reply_flow(connection), settings);
+    let replies = reply_flow(tables, connection);
+    let reply = index::hash(&replies, settings);
     if !index::insert(tables, reply, slot, Direction::Reply)
         || !index::insert(tables, hash, slot, Direction::Forward)
     {
-        end(tables, slot, word);
+        tables.end(slot, word);
         return Err(Reason::TableFull);
+    }
+    // As `snat::take` has looked for, but another CPU may have been as fast.
+    if connection.is_full_nat()
+        && index::find(tables, &replies, reply).is_some_and(|found| found.slot != slot)
+    {
+        tables.end(slot, word);
+        return Err(Reason::Raced);
     }
     // Two CPUs may have made the same connection at once. Both are in the index now, and both look
     // from the same end: the one found first stays.
     if index::find(tables, flow, hash).is_some_and(|found| found.slot != slot) {
-        end(tables, slot, word);
+        tables.end(slot, word);
     } else if let Some(traffic) = tables.traffic(member.backend) {
         traffic.connections += 1;
     }
@@ -291,8 +317,12 @@ pub fn end<T: Tables>(tables: &T, slot: u32, word: u64) {
     }
     let forward = index::hash(&forward_flow(connection), settings);
     index::remove(tables, forward, slot, Direction::Forward);
-    let reply = index::hash(&reply_flow(connection), settings);
+    let reply = index::hash(&reply_flow(tables, connection), settings);
     index::remove(tables, reply, slot, Direction::Reply);
+    if connection.is_full_nat() {
+        let port = if connection.flags & flags::ANY_PORT != 0 { 0 } else { connection.backend_port };
+        snat::give(tables, connection.backend, port, connection.protocol, connection.controlled);
+    }
 }
 
 /// The flow of a connection's packets from the client.
@@ -309,13 +339,8 @@ pub fn forward_flow(connection: &Connection) -> Flow {
 
 /// The flow of a connection's packets from the backend.
 #[inline(always)]
-fn reply_flow(connection: &Connection) -> Flow {
+pub fn reply_flow<T: Tables>(tables: &T, connection: &Connection) -> Flow {
     let (source, source_port) = connection.replies_from();
-    Flow {
-        source,
-        destination: connection.client,
-        source_port,
-        destination_port: connection.client_port,
-        protocol: connection.protocol as u32,
-    }
+    let (destination, destination_port) = snat::replies_to(tables, connection);
+    Flow { source, destination, source_port, destination_port, protocol: connection.protocol as u32 }
 }

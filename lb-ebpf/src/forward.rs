@@ -3,6 +3,7 @@
 pub mod nat;
 pub mod partial;
 pub mod route;
+pub mod toa;
 pub mod tunnel;
 
 use crate::{Frame, Outcome, Reason, Tables, connection::Tracked, nexthop::Exit, packet::Packet};
@@ -47,7 +48,7 @@ fn try_forward<F: Frame, T: Tables>(
     match connection.method() {
         method::ROUTE => route::forward(frame, packet, connection, exit),
         method::TUNNEL => tunnel::forward(frame, tables, packet, connection, exit),
-        _ => nat::forward(frame, packet, connection, tracked.direction, exit),
+        _ => nat::forward(frame, tables, packet, connection, tracked.direction, exit),
     }
 }
 

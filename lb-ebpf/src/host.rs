@@ -22,6 +22,7 @@ use lb_common::{
     scheduler::{NO_BACKEND, Turn},
     service::{Service, ServiceKey},
     settings::Settings,
+    snat::{PLACES, Ports, PortsKey},
     traffic::Traffic,
 };
 use std::{
@@ -158,6 +159,10 @@ pub struct HostTables {
     pub turns: Elements<Turn>,
     /// `lblc` and `lblcr`.
     pub caches: RefCell<HashMap<CacheKey, Box<UnsafeCell<Cache>>>>,
+    /// The pool of full NAT.
+    pub sources: Elements<Address>,
+    /// Pages of ports.
+    pub ports: RefCell<HashMap<PortsKey, Box<UnsafeCell<Ports>>>>,
     /// Fragments.
     pub fragments: RefCell<HashMap<FragmentKey, FragmentPorts>>,
     /// Devices by interface index.
@@ -198,6 +203,8 @@ impl HostTables {
             traffic: Elements::new(backends),
             turns: Elements::new(SERVICE_SLOTS),
             caches: RefCell::default(),
+            sources: Elements::new(PLACES),
+            ports: RefCell::default(),
             fragments: RefCell::default(),
             devices: HashMap::new(),
             arrivals: Elements::new(ARRIVALS),
@@ -213,7 +220,7 @@ impl HostTables {
 
 #[expect(
     unsafe_code,
-    reason = "a cache entry is boxed, so it stays in place while the map grows; one thread"
+    reason = "a cache entry, or a page of ports, is boxed, so it stays in place while the map grows; one thread"
 )]
 impl Tables for HostTables {
     fn now(&self) -> u32 {
@@ -310,6 +317,19 @@ impl Tables for HostTables {
     fn new_cache(&self, key: &CacheKey) -> Option<&mut Cache> {
         self.caches.borrow_mut().insert(*key, Box::new(UnsafeCell::new(Cache::zeroed())));
         self.cache(key)
+    }
+
+    fn source(&self, place: u32) -> Option<&Address> {
+        self.sources.at(place).map(|address| &*address)
+    }
+
+    fn ports(&self, key: &PortsKey) -> Option<&mut Ports> {
+        self.ports.borrow().get(key).map(|cell| unsafe { &mut *cell.get() })
+    }
+
+    fn new_ports(&self, key: &PortsKey) -> Option<&mut Ports> {
+        self.ports.borrow_mut().insert(*key, Box::new(UnsafeCell::new(Ports::zeroed())));
+        self.ports(key)
     }
 
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentPorts> {

@@ -12,6 +12,7 @@ use crate::{
     index,
     nexthop::{self, Exit},
     packet::{Flow, Packet},
+    snat,
     wire::{icmp, icmp::Icmp, ipv4, ipv6, tcp, udp},
 };
 use lb_common::{bucket::Direction, connection::exit, protocol};
@@ -89,19 +90,28 @@ fn try_translate<F: Frame, T: Tables>(
     let quoted = quoted(frame, packet)?;
     let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
     let forward = tracked.direction == Direction::Forward;
-    // The quoted packet's addressee (to the client) or sender (to the backend) is what NAT hid.
+    // What is quoted becomes what the addressee has sent: the inverse of what it gets.
     let (outer, inner) = if forward {
-        let outer = Flow { destination: connection.backend, ..packet.flow };
-        let inner = Flow { source: connection.backend, source_port: connection.backend_port, ..quoted.flow };
-        (outer, inner)
-    } else {
-        let outer = Flow { source: connection.service, ..packet.flow };
+        let (source, source_port) = snat::replies_to(tables, connection);
         let inner = Flow {
+            source: connection.backend,
+            destination: source,
+            source_port: connection.backend_port,
+            destination_port: source_port,
+            ..quoted.flow
+        };
+        // By full NAT a backend need not know any way but to the balancer.
+        let sender = if connection.is_full_nat() { source } else { packet.flow.source };
+        (Flow { source: sender, destination: connection.backend, ..packet.flow }, inner)
+    } else {
+        let inner = Flow {
+            source: connection.client,
             destination: connection.service,
+            source_port: connection.client_port,
             destination_port: connection.service_port,
             ..quoted.flow
         };
-        (outer, inner)
+        (Flow { source: connection.service, destination: connection.client, ..packet.flow }, inner)
     };
     requote(frame, packet, &quoted, &outer, &inner)?;
     match exit {

@@ -2,7 +2,7 @@
 //!
 //! Entries come and go by compare-and-exchange, without locks: an entry is either there or not.
 
-use crate::{Tables, packet::Flow};
+use crate::{Tables, packet::Flow, snat};
 use lb_common::{
     bucket::{Bucket, Direction, ENTRIES, direction, entry, slot},
     connection::{
@@ -97,7 +97,7 @@ fn find_in<'a, T: Tables>(
             let (slot, direction) = (slot(entry), direction(entry));
             let connection = tables.connection(slot)?;
             let word = connection.word;
-            if is_wanted(connection, word) && matches(connection, direction, flow) {
+            if is_wanted(connection, word) && matches(tables, connection, direction, flow) {
                 return Some(Found { slot, direction, connection, word });
             }
         }
@@ -106,15 +106,12 @@ fn find_in<'a, T: Tables>(
 }
 
 #[inline(always)]
-fn matches(connection: &Connection, direction: Direction, flow: &Flow) -> bool {
-    let (source, destination, source_port, destination_port) = match direction {
+fn matches<T: Tables>(tables: &T, connection: &Connection, direction: Direction, flow: &Flow) -> bool {
+    let ((source, source_port), (destination, destination_port)) = match direction {
         Direction::Forward => {
-            (connection.client, &connection.service, connection.client_port, connection.service_port)
+            ((connection.client, connection.client_port), (connection.service, connection.service_port))
         }
-        Direction::Reply => {
-            let (source, port) = connection.replies_from();
-            (source, &connection.client, port, connection.client_port)
-        }
+        Direction::Reply => (connection.replies_from(), snat::replies_to(tables, connection)),
     };
     flow.source.words[1] == source.words[1]
         && flow.destination.words[1] == destination.words[1]

@@ -28,6 +28,7 @@ pub mod plan;
 pub mod schedule;
 pub mod shortcut;
 pub mod sip;
+pub mod snat;
 pub mod state;
 pub mod sweep;
 pub mod tables;
@@ -35,8 +36,12 @@ pub mod wire;
 
 use answer::Answer;
 use connection::Tracked;
-use lb_common::{backend::method, bucket::Direction, connection::flags::ONE_PACKET};
-use open::how;
+use lb_common::{
+    backend::method,
+    bucket::Direction,
+    connection::flags::{ONE_PACKET, UNTOLD},
+};
+use open::{Choice, how};
 use packet::Packet;
 
 pub use frame::Frame;
@@ -136,7 +141,7 @@ fn is_for_one_packet<T: Tables>(tables: &T, tracked: Tracked) -> bool {
 fn send<F: Frame, T: Steps>(
     frame: &mut F,
     tables: &T,
-    packet: &Packet,
+    packet: &mut Packet,
     tracked: Tracked,
     now: u32,
 ) -> Outcome {
@@ -144,8 +149,14 @@ fn send<F: Frame, T: Steps>(
     if let Err(reason @ (Reason::LocalBackend | Reason::DirectReply)) = exit {
         return Outcome::of(reason);
     }
+    let Some(connection) = tables.connection(tracked.slot) else { return Outcome::of(Reason::Raced) };
     // Where the packets of a connection arrive as they were sent, so do the errors about them.
-    let is_rewritten = tables.connection(tracked.slot).is_some_and(|found| found.method() == method::NAT);
+    let is_rewritten = connection.method() == method::NAT;
+    if connection.flags & UNTOLD != 0
+        && let Err(reason) = tables.tell(frame, packet, tracked, exit)
+    {
+        return Outcome::of(reason);
+    }
     match packet.is_icmp() && is_rewritten {
         true => tables.translate(frame, packet, tracked, exit),
         false => tables.forward(frame, packet, tracked, exit),
@@ -157,6 +168,22 @@ fn may_open<T: Tables>(tables: &T, packet: &Packet) -> bool {
     tables.settings().is_some_and(|settings| open::may_open(settings, packet))
 }
 
+/// Takes what the backend of a new connection will see as the client.
+#[inline(always)]
+fn source<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
+    let mut taken = tables.take_source(packet, choice);
+    for _ in 1..snat::ATTEMPTS {
+        if taken != Err(Reason::Raced) {
+            break;
+        }
+        taken = tables.take_source(packet, choice);
+    }
+    if taken.is_err() {
+        persistence::release(tables, choice.template);
+    }
+    taken
+}
+
 /// Makes a connection for a packet that has none, and counts the packet in it.
 #[inline(always)]
 fn open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet, now: u32) -> Result<Tracked, Reason> {
@@ -164,7 +191,10 @@ fn open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet, now: u32
         packet.mark = tables.mark(packet);
     }
     tables.check_arrival(frame, packet, now)?;
-    let choice = tables.schedule(frame, packet)?;
+    let mut choice = tables.schedule(frame, packet)?;
+    if choice.how & how::FULL_NAT != 0 {
+        choice.source = source(tables, packet, choice)?;
+    }
     let slot = tables.create(packet, choice)?;
     if choice.how & how::ONE_PACKET != 0 {
         return Ok(Tracked { slot, direction: Direction::Forward });

@@ -12,6 +12,7 @@ use crate::{
     Frame, Reason, Route, Steps, Tables,
     connection::Tracked,
     packet::Packet,
+    snat,
     wire::{
         ethernet::Ethernet,
         tcp::{Tcp, flags::ACK},
@@ -141,7 +142,7 @@ pub fn refresh<F: Frame, T: Tables>(
         Direction::Forward if connection.method() == method::TUNNEL => {
             (Address::UNSPECIFIED, connection.backend)
         }
-        Direction::Forward => (connection.client, connection.backend),
+        Direction::Forward => (snat::replies_to(tables, connection).0, connection.backend),
         Direction::Reply => (connection.service, connection.client),
     };
     let method = connection.method();

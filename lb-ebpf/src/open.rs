@@ -9,8 +9,12 @@ use crate::{
     wire::tcp::flags::{RST, SYN},
 };
 use lb_common::{
+    backend::Backend,
     protocol,
-    service::{Service, ServiceKey, engine, flags::ONE_PACKET},
+    service::{
+        Service, ServiceKey, engine,
+        flags::{FULL_NAT, ONE_PACKET, TOA},
+    },
     settings::{Settings, defense},
     sysctl::Sysctl,
 };
@@ -24,6 +28,17 @@ pub struct Choice {
     pub template: u32,
     /// Of [`how`].
     pub how: u32,
+    /// What [`crate::snat::take`] took for it; 0 is nothing.
+    pub source: u32,
+}
+
+impl Choice {
+    /// The port that a packet gets at a backend, network order, and whether that is the packet's own.
+    #[inline(always)]
+    pub fn port(&self, backend: &Backend, packet: &Packet) -> (u16, bool) {
+        let is_any = backend.port == 0 || self.how & how::ANY_PORT != 0;
+        (if is_any { packet.flow.destination_port } else { backend.port }, is_any)
+    }
 }
 
 /// What is special about a new connection.
@@ -32,6 +47,10 @@ pub mod how {
     pub const ONE_PACKET: u32 = 1;
     /// It keeps its port, because its service is for more ports than one.
     pub const ANY_PORT: u32 = 2;
+    /// Its backend sees an address of the balancer as the client (`--fullnat`).
+    pub const FULL_NAT: u32 = 4;
+    /// Its backend is told the client's address (`--toa`).
+    pub const TOLD: u32 = 8;
 }
 
 /// FTP's data port, network order.
@@ -56,6 +75,11 @@ pub fn schedule<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> R
     let (mut how, mut call) = (0, 0);
     if service.flags & ONE_PACKET != 0 && flow.protocol as u8 == protocol::UDP {
         how |= how::ONE_PACKET;
+    } else if service.flags & FULL_NAT != 0 {
+        how |= how::FULL_NAT;
+        if service.flags & TOA != 0 && flow.protocol as u8 == protocol::TCP {
+            how |= how::TOLD;
+        }
     }
     if service.persistence != 0 {
         if service.key.port != flow.destination_port {
@@ -79,7 +103,7 @@ pub fn schedule<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> R
     match schedule::choose(tables, service, &request) {
         Some(member) => {
             let template = if service.persistence == 0 { 0 } else { tables.begin(packet, call, member)? };
-            Ok(Choice { member, template, how })
+            Ok(Choice { member, template, how, source: 0 })
         }
         // As `ip_vs_leave` does: the port may be the host's.
         None if !is_own_port && service.key.port == FTP => Err(Reason::NotBalanced),

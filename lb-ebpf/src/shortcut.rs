@@ -26,6 +26,7 @@ use lb_common::{
     bucket::Direction,
     connection::{
         exit,
+        flags::UNTOLD,
         state::{self, ESTABLISHED},
     },
     protocol,
@@ -138,11 +139,14 @@ fn forward<F: Frame, T: Tables>(
     if method != NAT && (method != ROUTE || found.direction == Direction::Reply) {
         return None;
     }
+    if connection.flags & UNTOLD != 0 {
+        return None;
+    }
     let backend = tables.backend(connection.backend_index)?;
     if remaining(connection.expires, now) <= 0 || backend.state != AVAILABLE {
         return None;
     }
-    let after = nat::after(connection, &packet.flow, found.direction);
+    let after = nat::after(tables, connection, &packet.flow, found.direction);
     let expires = now.wrapping_add(settings.timeouts[state::timeout(found.word as u8)]);
     let is_later = connection.expires != expires;
     if partial::is_partial(frame, packet).ok()? {

@@ -1,7 +1,7 @@
 //! The sweep: what runs by a kernel timer and not for a packet. It ends connections whose time is
 //! over, gives their slots back, and estimates rates.
 
-use crate::{Tables, connection, persistence};
+use crate::{Steps, persistence};
 use lb_common::{
     backend::state::REMOVED,
     connection::{state, with_state},
@@ -17,7 +17,7 @@ use lb_common::{
 /// A slot that has been taken out of the index passes through two more rounds before it is free:
 /// a packet that found the connection just before may still hold it, but not that long.
 #[inline(always)]
-pub fn visit<T: Tables>(tables: &T, slot: u32, now: u32) -> bool {
+pub fn visit<T: Steps>(tables: &T, slot: u32, now: u32) -> bool {
     let Some(settings) = tables.settings() else { return false };
     let Some(connection) = tables.connection(slot) else { return false };
     let word = connection.word;
@@ -30,7 +30,7 @@ pub fn visit<T: Tables>(tables: &T, slot: u32, now: u32) -> bool {
             && matches!(word as u8, state::SYN_RECV | state::SYNACK)
             && tables.random().is_multiple_of(CHANCE);
         if is_over || is_dropped {
-            connection::end(tables, slot, word);
+            tables.end(slot, word);
         }
     } else if state::is_live(word) {
         let is_dropped = settings.defense & defense::DROP_ENTRY != 0

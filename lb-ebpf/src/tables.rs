@@ -5,13 +5,13 @@ use crate::{
     answer::{self, Answer},
     arrival::{self, Arrival},
     connection::{self, Tracked},
-    forward,
+    forward::{self, toa},
     frame::Text,
     icmp, mark, nexthop,
     nexthop::Exit,
     open::{self, Choice},
     packet::Packet,
-    persistence, sip,
+    persistence, sip, snat,
 };
 use lb_common::{
     address::Address,
@@ -27,6 +27,7 @@ use lb_common::{
     scheduler::Turn,
     service::{Service, ServiceKey},
     settings::Settings,
+    snat::{Ports, PortsKey},
     traffic::Traffic,
 };
 
@@ -83,6 +84,13 @@ pub trait Tables {
     fn cache(&self, key: &CacheKey) -> Option<&mut Cache>;
     /// Starts to remember a destination: all zero.
     fn new_cache(&self, key: &CacheKey) -> Option<&mut Cache>;
+
+    /// The address at a place of the pool of full NAT.
+    fn source(&self, place: u32) -> Option<&Address>;
+    /// A page of ports.
+    fn ports(&self, key: &PortsKey) -> Option<&mut Ports>;
+    /// The same, made where there is none: no port is taken then.
+    fn new_ports(&self, key: &PortsKey) -> Option<&mut Ports>;
 
     /// The ports of a fragmented packet whose first fragment was seen.
     fn fragment(&self, key: &FragmentKey) -> Option<FragmentPorts>;
@@ -168,10 +176,22 @@ pub trait Steps: Tables + Sized {
         persistence::begin(self, packet, call, member)
     }
 
+    /// [`snat::take`].
+    #[inline(always)]
+    fn take_source(&self, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
+        snat::take(self, packet, choice)
+    }
+
     /// [`connection::create`].
     #[inline(always)]
     fn create(&self, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
         connection::create(self, packet, choice)
+    }
+
+    /// [`connection::end`].
+    #[inline(always)]
+    fn end(&self, slot: u32, word: u64) {
+        connection::end(self, slot, word);
     }
 
     /// [`connection::track`].
@@ -190,6 +210,18 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn refresh<F: Frame>(&self, frame: &F, packet: &Packet, tracked: Tracked, now: u32) -> Exit {
         nexthop::refresh(frame, self, packet, tracked, now)
+    }
+
+    /// [`toa::insert`].
+    #[inline(always)]
+    fn tell<F: Frame>(
+        &self,
+        frame: &mut F,
+        packet: &mut Packet,
+        tracked: Tracked,
+        exit: Exit,
+    ) -> Result<(), Reason> {
+        toa::insert(frame, self, packet, tracked, exit)
     }
 
     /// [`forward::forward`].

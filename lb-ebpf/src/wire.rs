@@ -11,4 +11,5 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod sctp;
 pub mod tcp;
+pub mod toa;
 pub mod udp;

@@ -9,13 +9,14 @@ use lb_common::{
     device::Device,
     mark::Rule,
     reason::Verdict,
-    service::{Service, ServiceKey},
+    service::{Service, ServiceKey, flags::FULL_NAT},
     settings::{Settings, Table, defense::DROP_ENTRY},
+    snat::{ADDRESSES, Ports, PortsKey},
     sysctl::Sysctl,
     tunnel::Tunnel,
 };
 use lb_ebpf::{
-    Outcome, Reason, Route, handle,
+    Outcome, Reason, Route, Tables as _, handle,
     host::{HostFrame, HostTables},
     mark::compile,
     open,
@@ -24,12 +25,15 @@ use lb_ebpf::{
 };
 use proptest::prelude::*;
 use scenario::{
-    ACK, BOTH, Before, CLIENT_MAC, FIN, INSIDE, INSIDE_MAC, MTU, OUTSIDE, OUTSIDE_MAC, RST, SYN, Scenario,
-    V4, WEB_MAC, Web, World,
+    ACK, BOTH, Before, CLIENT_MAC, FIN, INSIDE, INSIDE_MAC, MTU, OUTSIDE, OUTSIDE_MAC, Pool, RST, SYN,
+    Scenario, V4, V6, WEB_MAC, Web, World,
     check::checksums,
-    frames::{Packet, tcp, udp},
+    frames::{Packet, crc32c, sctp, tcp, udp},
 };
-use std::net::SocketAddr;
+use std::{
+    cell::{RefCell, UnsafeCell},
+    net::SocketAddr,
+};
 
 fn address(text: &str) -> Address {
     text.parse::<SocketAddr>().unwrap().ip().into()
@@ -76,6 +80,12 @@ fn install(tables: &mut HostTables, world: &World) {
     }
     tables.members.clone_from(&world.members);
     tables.settings = world.settings;
+    for (place, address) in [0, ADDRESSES].into_iter().zip(world.pool) {
+        *tables.sources.at(place).unwrap() = address;
+    }
+    tables.ports = RefCell::new(
+        world.ports.iter().map(|(key, ports)| (*key, Box::new(UnsafeCell::new(*ports)))).collect(),
+    );
     tables.services = world.services.iter().map(|service| (service.key, *service)).collect();
 }
 
@@ -225,9 +235,11 @@ proptest! {
 
     #[test]
     fn connections_are_counted_as_they_are(
+        is_full: bool,
         events in prop::collection::vec((0usize..2, 1u16..40, any::<bool>(), 0usize..5, any::<bool>(), 0u32..4_000), 1..300),
     ) {
-        let tables = tables(&Scenario::new(PLAIN), 32);
+        let flags = if is_full { FULL_NAT } else { 0 };
+        let tables = tables(&Scenario { flags, pool: Pool::AllPorts, ..Scenario::new(PLAIN) }, 32);
         for (family, port, is_tcp, flags, is_reply, pause) in events {
             let flags = [SYN, ACK, FIN | ACK, RST, SYN | ACK][flags];
             let (forward, reply) = segment(family, port, is_tcp, flags, Vec::new());
@@ -238,14 +250,109 @@ proptest! {
             tables.now.set(tables.now.get() + pause);
             (0..32).for_each(|slot| _ = sweep::visit(&tables, slot, tables.now.get()));
             prop_assert_eq!(counted(&tables), live(&tables));
+            let all: u32 = live(&tables).iter().map(|(active, inactive)| active + inactive).sum();
+            prop_assert_eq!(taken(&tables), (all * u32::from(is_full)).into());
         }
         tables.now.set(tables.now.get() + 100_000);
         for _ in 0..3 {
             (0..32).for_each(|slot| _ = sweep::visit(&tables, slot, tables.now.get()));
         }
         prop_assert_eq!((counted(&tables), live(&tables)), ([(0, 0); 4], [(0, 0); 4]));
+        prop_assert_eq!(taken(&tables), 0);
         prop_assert_eq!(tables.free.borrow().len() as u32, tables.used.get().min(32));
     }
+
+    #[test]
+    fn a_reply_undoes_its_forward(
+        family in 0usize..2, port in 1u16.., protocol in 0usize..3, is_full: bool,
+        data in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let flags = if is_full { FULL_NAT } else { 0 };
+        let tables = tables(&Scenario { flags, sctp: protocol == 2, ..Scenario::new(PLAIN) }, 64);
+        let sent = match protocol {
+            2 => sctp(BOTH[family].client, BOTH[family].vip, 1).data(data),
+            kind => segment(family, port, kind == 0, SYN, data).0,
+        };
+        let sent = sent.link(OUTSIDE_MAC, CLIENT_MAC).frame();
+        let (outcome, out) = run(&tables, sent.clone(), OUTSIDE);
+        prop_assert_eq!(outcome, Outcome { reason: Reason::Redirected, detail: INSIDE });
+        let (outcome, out) = run(&tables, turned(&out), INSIDE);
+        prop_assert_eq!(outcome, Outcome { reason: Reason::Redirected, detail: OUTSIDE });
+        prop_assert_eq!(below_ttl(&out), below_ttl(&turned(&sent)));
+    }
+}
+
+/// The frame with its ends exchanged, which no checksum minds but that of SCTP.
+fn turned(frame: &[u8]) -> Vec<u8> {
+    let mut bytes = frame.to_vec();
+    let (address, length, protocol) = if frame[12] == 8 { (26, 4, 23) } else { (22, 16, 20) };
+    let ports = address + 2 * length;
+    for (at, length) in [(0, 6), (address, length), (ports, 2)] {
+        bytes[at..at + 2 * length].rotate_left(length);
+    }
+    if frame[protocol] == 132 {
+        bytes[ports + 8..ports + 12].fill(0);
+        let sum = crc32c(&bytes[ports..]).to_le_bytes();
+        bytes[ports + 8..ports + 12].copy_from_slice(&sum);
+    }
+    bytes
+}
+
+/// Ports that full NAT has given out; each page counts its own.
+fn taken(tables: &HostTables) -> u64 {
+    let pages = tables.ports.borrow();
+    let of_page = |key: &PortsKey| {
+        let Ports { taken, rows } = tables.ports(key).unwrap();
+        assert_eq!(*taken, rows.iter().map(|row| u64::from(row.count_ones())).sum::<u64>());
+        *taken
+    };
+    pages.keys().map(of_page).sum()
+}
+
+#[test]
+fn each_address_has_64512_ports_towards_a_backend() {
+    let mut tables =
+        tables(&Scenario { flags: FULL_NAT, pool: Pool::AllPorts, ..Scenario::new(PLAIN) }, 2 * 64_512 + 8);
+    *tables.sources.at(1).unwrap() = address("192.168.33.101:0");
+    let mut opened = 0u32;
+    let mut open = |tables: &HostTables| {
+        opened += 1;
+        let client = format!("10.0.{}.{}:{}", opened >> 16, opened >> 8 & 0xff, opened & 0xff | 0x400);
+        let (outcome, out) = run(tables, udp(&client, V4.vip).link(OUTSIDE_MAC, CLIENT_MAC).frame(), OUTSIDE);
+        (outcome.reason, out[26..38].to_vec())
+    };
+    let mut seen = std::collections::HashSet::new();
+    for (addresses, pool) in [(1, 0b01), (2, 0b11)] {
+        tables.settings.pool[0] = pool;
+        for _ in 0..64_512 {
+            let (reason, flow) = open(&tables);
+            assert_eq!(reason, Reason::Redirected, "{}", seen.len());
+            assert!(seen.insert(flow), "a port was given twice");
+        }
+        assert_eq!(open(&tables).0, Reason::PortsTaken);
+        assert_eq!(taken(&tables), addresses * 64_512);
+    }
+    assert!(seen.iter().all(|flow| u16::from_be_bytes([flow[8], flow[9]]) >= 1024));
+    // Another backend's are its own.
+    let other = udp(V6.client, V6.vip).link(OUTSIDE_MAC, CLIENT_MAC).frame();
+    assert_eq!(run(&tables, other, OUTSIDE).0.reason, Reason::Redirected);
+
+    tables.now.set(tables.now.get() + 100_000);
+    for _ in 0..3 {
+        (0..tables.used.get()).for_each(|slot| _ = sweep::visit(&tables, slot, tables.now.get()));
+    }
+    assert_eq!((taken(&tables), counted(&tables)), (0, [(0, 0); 4]));
+    assert_eq!(tables.free.borrow().len() as u32, tables.used.get());
+    assert_eq!(open(&tables).0, Reason::Redirected);
+}
+
+#[test]
+fn a_full_table_gives_the_port_back() {
+    let tables = tables(&Scenario { flags: FULL_NAT, pool: Pool::AllPorts, ..Scenario::new(PLAIN) }, 16);
+    for port in 1..40 {
+        run(&tables, segment(0, port, true, SYN, vec![]).0.link(OUTSIDE_MAC, CLIENT_MAC).frame(), OUTSIDE);
+    }
+    assert_eq!(taken(&tables), 16);
 }
 
 /// Active and inactive connections of each backend, as it counts them.

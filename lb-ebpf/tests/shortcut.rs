@@ -10,7 +10,8 @@ use lb_common::{
     device::{Device, flags::REDIRECT},
     protocol,
     scheduler::Scheduler,
-    service::{Service, ServiceKey},
+    service::{Service, ServiceKey, flags::FULL_NAT},
+    snat::ADDRESSES,
 };
 use lb_ebpf::{
     Reason, Route,
@@ -29,8 +30,24 @@ fn address(text: &str) -> Address {
     text.parse::<IpAddr>().unwrap().into()
 }
 
+/// A way to the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Nat,
+    FullNat,
+    Route,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Nat, Self::FullNat, Self::Route];
+
+    fn method(self) -> u32 {
+        if self == Self::Route { ROUTE } else { NAT }
+    }
+}
+
 /// One service of each protocol with one backend behind it, and routes to both ends.
-fn tables(v6: bool, method: u32) -> HostTables {
+fn tables(v6: bool, way: Way) -> HostTables {
     let mut tables = HostTables::new(64, 2);
     let (client, vip, backend) = ends(v6);
     for (index, protocol) in [protocol::TCP, protocol::UDP].into_iter().enumerate() {
@@ -38,13 +55,17 @@ fn tables(v6: bool, method: u32) -> HostTables {
         let port = 8080u16.to_be();
         *tables.backends.at(index).unwrap() =
             Backend { address: backend, port, protocol, state: state::AVAILABLE, ..Backend::default() };
-        tables.members.push(Member { backend: index, weight: 1, method, ..Member::default() });
+        tables.members.push(Member { backend: index, weight: 1, method: way.method(), ..Member::default() });
         let key = ServiceKey { address: vip, port: 80u16.to_be(), protocol, ..ServiceKey::default() };
         let scheduler = Scheduler::Rr as u8;
-        tables
-            .services
-            .insert(key, Service { key, id: index, first: index, count: 1, scheduler, ..Service::default() });
+        let flags = if way == Way::FullNat { FULL_NAT } else { 0 };
+        tables.services.insert(
+            key,
+            Service { key, id: index, first: index, count: 1, scheduler, flags, ..Service::default() },
+        );
     }
+    tables.settings.pool = [1; 2];
+    *tables.sources.at(if v6 { ADDRESSES } else { 0 }).unwrap() = own(v6);
     for (end, interface) in [(client, 2), (backend, 3)] {
         let route = Route::Hop {
             interface,
@@ -67,14 +88,28 @@ fn ends(v6: bool) -> (Address, Address, Address) {
     }
 }
 
+/// The balancer's own address.
+fn own(v6: bool) -> Address {
+    if v6 { address("fd00:33::100") } else { address("192.168.33.100") }
+}
+
+/// The port of it that the first connection gets: the same in all tables, because their random numbers are.
+fn own_port(v6: bool, udp: bool) -> u16 {
+    let tables = tables(v6, Way::FullNat);
+    let mut frame = HostFrame::new(packet(v6, Way::Nat, udp, false, SYN, 0));
+    long_way(&mut frame, &tables, &mut Packet::default());
+    u16::from_be(tables.connections.at(0).unwrap().source_port())
+}
+
 /// A packet of the client, or the reply that the balancer sees of a backend.
-fn packet(v6: bool, method: u32, udp: bool, reply: bool, flags: u8, length: usize) -> Vec<u8> {
+fn packet(v6: bool, way: Way, udp: bool, reply: bool, flags: u8, length: usize) -> Vec<u8> {
     use etherparse::PacketBuilder;
     let (client, vip, backend) = ends(v6);
-    let (source, destination, ports) = match reply {
-        false => (client, vip, (4000, 80)),
-        true if method == NAT => (backend, client, (8080, 4000)),
-        true => (vip, client, (80, 4000)),
+    let (source, destination, ports) = match (reply, way) {
+        (false, _) => (client, vip, (4000, 80)),
+        (true, Way::Nat) => (backend, client, (8080, 4000)),
+        (true, Way::FullNat) => (backend, own(v6), (8080, own_port(v6, udp))),
+        (true, Way::Route) => (vip, client, (80, 4000)),
     };
     let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
     let ip = match v6 {
@@ -95,14 +130,14 @@ fn packet(v6: bool, method: u32, udp: bool, reply: bool, flags: u8, length: usiz
 }
 
 /// Tables in which the connection stands, and the next hops of the packets that pass are known.
-fn established(v6: bool, method: u32, udp: bool) -> HostTables {
-    let tables = tables(v6, method);
+fn established(v6: bool, way: Way, udp: bool) -> HostTables {
+    let tables = tables(v6, way);
     for (reply, flags) in [(false, SYN), (true, SYN | ACK), (false, ACK), (true, ACK)] {
         // Nothing of the backend is seen where it answers by itself.
-        if reply && method != NAT {
+        if reply && way == Way::Route {
             continue;
         }
-        let mut frame = HostFrame::new(packet(v6, method, udp, reply, flags, 0));
+        let mut frame = HostFrame::new(packet(v6, way, udp, reply, flags, 0));
         let outcome = long_way(&mut frame, &tables, &mut Packet::default());
         assert_eq!(outcome.reason, Reason::Redirected);
     }
@@ -111,16 +146,20 @@ fn established(v6: bool, method: u32, udp: bool) -> HostTables {
 
 #[test]
 fn an_established_connections_packets_take_the_short_way() {
-    for (v6, method, udp, reply) in [
-        (false, NAT, false, false),
-        (false, NAT, false, true),
-        (false, NAT, true, false),
-        (true, NAT, false, true),
-        (false, ROUTE, false, false),
-        (true, ROUTE, true, false),
+    for (v6, way, udp, reply) in [
+        (false, Way::Nat, false, false),
+        (false, Way::Nat, false, true),
+        (false, Way::Nat, true, false),
+        (true, Way::Nat, false, true),
+        (false, Way::FullNat, false, false),
+        (false, Way::FullNat, false, true),
+        (true, Way::FullNat, true, true),
+        (true, Way::FullNat, false, false),
+        (false, Way::Route, false, false),
+        (true, Way::Route, true, false),
     ] {
-        let mut frame = HostFrame::new(packet(v6, method, udp, reply, ACK, 100));
-        let outcome = shortcut::handle(&mut frame, &established(v6, method, udp)).expect("the short way");
+        let mut frame = HostFrame::new(packet(v6, way, udp, reply, ACK, 100));
+        let outcome = shortcut::handle(&mut frame, &established(v6, way, udp)).expect("the short way");
         assert_eq!((outcome.reason, outcome.detail), (Reason::Redirected, if reply { 2 } else { 3 }));
     }
 }
@@ -131,15 +170,15 @@ proptest! {
     /// Whole packets, and packets with a byte changed anywhere in their headers.
     #[test]
     fn both_ways_agree(
-        v6: bool, method in prop::sample::select(vec![NAT, ROUTE]), udp: bool, reply: bool, flags in 0u8..32, length in 0usize..1600,
+        v6: bool, way in prop::sample::select(&Way::ALL[..]), udp: bool, reply: bool, flags in 0u8..32, length in 0usize..1600,
         partial: bool, at in 0usize..74, byte: u8, mutate: bool, later in 0u32..60,
     ) {
-        let mut bytes = packet(v6, method, udp, reply, flags, length);
+        let mut bytes = packet(v6, way, udp, reply, flags, length);
         if mutate && at < bytes.len() {
             bytes[at] = byte;
         }
-        let short_tables = established(v6, method, udp);
-        let long_tables = established(v6, method, udp);
+        let short_tables = established(v6, way, udp);
+        let long_tables = established(v6, way, udp);
         for tables in [&short_tables, &long_tables] {
             tables.now.set(tables.now.get() + later);
         }

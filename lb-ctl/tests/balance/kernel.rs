@@ -20,6 +20,7 @@ use lb_common::{
     scheduler::Turn,
     service::{Service, ServiceKey},
     settings::{Settings, Table},
+    snat::{ADDRESSES, Ports, PortsKey},
 };
 use std::net::SocketAddr;
 
@@ -78,7 +79,7 @@ impl Kernel {
     pub fn install(&mut self, scenario: &Scenario) {
         let world = scenario.world();
         let places = world.places();
-        let World { settings, backends, members, services } = world;
+        let World { settings, backends, members, services, pool, ports } = world;
         self.set("SETTINGS", 0, settings);
         self.set("TABLE", 0, Table { backends: backends.len() as u32, ..Table::default() });
         for slot in 0..self.connections {
@@ -93,6 +94,17 @@ impl Kernel {
             HashMap::try_from(self.ebpf.map_mut("FRAGMENTS").unwrap()).unwrap();
         for key in fragments.keys().collect::<Vec<_>>() {
             fragments.remove(&key.unwrap()).unwrap();
+        }
+        for (place, address) in [0, ADDRESSES].into_iter().zip(pool) {
+            self.set("POOL", place, address);
+        }
+        let mut pages: HashMap<_, PortsKey, Ports> =
+            HashMap::try_from(self.ebpf.map_mut("PORTS").unwrap()).unwrap();
+        for key in pages.keys().collect::<Vec<_>>() {
+            pages.remove(&key.unwrap()).unwrap();
+        }
+        for (key, page) in ports {
+            pages.insert(key, page, 0).unwrap();
         }
         for (index, backend) in (0..).zip(backends) {
             self.set("BACKENDS", index, backend);

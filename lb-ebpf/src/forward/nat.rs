@@ -1,11 +1,13 @@
-//! NAT (`-m`): the destination is rewritten on the way to the backend, the source on the way back.
+//! NAT (`-m`): the destination is rewritten on the way to the backend, the source on the way back; by full NAT
+//! (`--fullnat`) both are, both ways.
 
 use super::partial;
 use crate::{
-    Frame, Outcome, Reason,
+    Frame, Outcome, Reason, Tables,
     checksum::{Change, crc32c},
     nexthop::{self, Exit},
     packet::{Flow, Packet, bits},
+    snat,
     wire::{ipv4, ipv6, sctp},
 };
 use lb_common::{
@@ -16,14 +18,15 @@ use lb_common::{
 
 /// Rewrites a packet of a connection, and decides how it leaves.
 #[inline(always)]
-pub fn forward<F: Frame>(
+pub fn forward<F: Frame, T: Tables>(
     frame: &mut F,
+    tables: &T,
     packet: &Packet,
     connection: &mut Connection,
     direction: Direction,
     mut exit: Exit,
 ) -> Result<Outcome, Reason> {
-    let after = after(connection, &packet.flow, direction);
+    let after = after(tables, connection, &packet.flow, direction);
     let hop = nexthop::hop(connection, direction);
     if hop.interface != 0 && packet.length() > hop.mtu as u32 {
         exit = Err(Reason::KernelFragment);
@@ -55,14 +58,25 @@ pub fn forward<F: Frame>(
 
 /// What NAT makes of a packet's flow.
 #[inline(always)]
-pub fn after(connection: &Connection, flow: &Flow, direction: Direction) -> Flow {
+pub fn after<T: Tables>(tables: &T, connection: &Connection, flow: &Flow, direction: Direction) -> Flow {
     match direction {
         Direction::Forward => {
-            Flow { destination: connection.backend, destination_port: connection.backend_port, ..*flow }
+            let (source, source_port) = snat::replies_to(tables, connection);
+            Flow {
+                source,
+                destination: connection.backend,
+                source_port,
+                destination_port: connection.backend_port,
+                ..*flow
+            }
         }
-        Direction::Reply => {
-            Flow { source: connection.service, source_port: connection.service_port, ..*flow }
-        }
+        Direction::Reply => Flow {
+            source: connection.service,
+            destination: connection.client,
+            source_port: connection.service_port,
+            destination_port: connection.client_port,
+            ..*flow
+        },
     }
 }
 

@@ -11,6 +11,7 @@ use aya_ebpf::{
     maps::ProgramArray,
 };
 use lb_common::{
+    address::Address,
     backend::{Backend, Member},
     block::{self, Block},
     bucket::Bucket,
@@ -25,6 +26,7 @@ use lb_common::{
     scheduler::Turn,
     service::{Service, ServiceKey},
     settings::{Settings, Table},
+    snat::{self, Ports, PortsKey},
     traffic::{Rates, Traffic},
 };
 use lb_ebpf::{
@@ -67,6 +69,16 @@ pub static CACHES: LruHashMap<CacheKey, Cache, { limits::CACHE as usize }> = Lru
 /// A [`Cache`] of zeros: too large for the stack.
 #[btf_map]
 pub static CACHE_ZERO: Array<Cache, 1> = Array::new();
+
+/// The addresses of full NAT.
+#[btf_map]
+pub static POOL: Array<Address, { snat::PLACES as usize }, MAPPABLE> = Array::new();
+#[btf_map]
+pub static PORTS: HashMap<PortsKey, Ports, { limits::PORT_PAGES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+/// A page of [`Ports`] that are free: too large for the stack.
+#[btf_map]
+pub static PORTS_ZERO: Array<Ports, 1> = Array::new();
 
 /// The generation of the tables of firewall marks; 0 is none.
 #[btf_map]

@@ -13,11 +13,12 @@ use lb_ebpf::{
     answer::{self, Answer},
     arrival,
     connection::{self, Tracked},
-    forward, icmp, mark, nexthop,
+    forward::{self, toa},
+    icmp, mark, nexthop,
     nexthop::Exit,
     open::{self, Choice},
     packet::Packet,
-    persistence, sip,
+    persistence, sip, snat,
 };
 
 impl Steps for Maps {
@@ -61,8 +62,18 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
+    fn take_source(&self, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
+        result(unsafe { lb_take_source(packet, pack_choice(Ok(choice))) })
+    }
+
+    #[inline(always)]
     fn create(&self, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
-        result(unsafe { lb_create(packet, pack_choice(Ok(choice))) })
+        result(unsafe { lb_create(packet, pack_choice(Ok(choice)), choice.source) })
+    }
+
+    #[inline(always)]
+    fn end(&self, slot: u32, word: u64) {
+        unsafe { lb_end(slot, word) };
     }
 
     #[inline(always)]
@@ -78,6 +89,17 @@ impl Steps for Maps {
     #[inline(always)]
     fn refresh<F: Frame>(&self, _frame: &F, packet: &Packet, tracked: Tracked, now: u32) -> Exit {
         exit(unsafe { lb_refresh(self.context, packet, code(tracked), now) })
+    }
+
+    #[inline(always)]
+    fn tell<F: Frame>(
+        &self,
+        _frame: &mut F,
+        packet: &mut Packet,
+        tracked: Tracked,
+        exit: Exit,
+    ) -> Result<(), Reason> {
+        self::exit(unsafe { lb_tell(self.context, packet, code(tracked), exit_code(exit)) })
     }
 
     #[inline(always)]
@@ -134,7 +156,7 @@ fn pack_result(result: Result<u32, Reason>) -> u64 {
 /// A choice that was not made stands above the number of its reason; it is no slot of a template.
 const FAILED: u64 = (u32::MAX as u64) << 32;
 
-/// A choice: the template, eight bits of how, and the member, of which there are less than 2^24.
+/// A choice without its source: the template, eight bits of how, and the member, of which there are less than 2^24.
 #[inline(always)]
 fn pack_choice(choice: Result<Choice, Reason>) -> u64 {
     match choice {
@@ -145,7 +167,8 @@ fn pack_choice(choice: Result<Choice, Reason>) -> u64 {
 
 #[inline(always)]
 fn unpack_choice(packed: u64) -> Choice {
-    Choice { member: packed as u32 & 0xff_ffff, template: (packed >> 32) as u32, how: packed as u32 >> 24 }
+    let (member, how) = (packed as u32 & 0xff_ffff, packed as u32 >> 24);
+    Choice { member, template: (packed >> 32) as u32, how, source: 0 }
 }
 
 #[inline(always)]
@@ -220,9 +243,21 @@ unsafe extern "C" fn lb_begin(packet: *const Packet, call: u64, member: u32) -> 
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lb_create(packet: *const Packet, packed: u64) -> u64 {
+unsafe extern "C" fn lb_create(packet: *const Packet, packed: u64, source: u32) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
-    pack_result(connection::create(&UNROUTED, packet, unpack_choice(packed)))
+    pack_result(connection::create(&UNROUTED, packet, Choice { source, ..unpack_choice(packed) }))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_take_source(packet: *const Packet, packed: u64) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+    pack_result(snat::take(&UNROUTED, packet, unpack_choice(packed)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_end(slot: u32, word: u64) -> u32 {
+    connection::end(&UNROUTED, slot, word);
+    0
 }
 
 #[unsafe(no_mangle)]
@@ -241,6 +276,12 @@ unsafe extern "C" fn lb_track_quoted(context: *mut xdp_md, packet: *const Packet
 unsafe extern "C" fn lb_refresh(context: *mut xdp_md, packet: *const Packet, code: u32, now: u32) -> u32 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u32 };
     exit_code(nexthop::refresh(&XdpFrame::of(context), &Maps { context }, packet, tracked(code), now))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_tell(context: *mut xdp_md, packet: *mut Packet, code: u32, number: u32) -> u32 {
+    let Some(packet) = (unsafe { packet.as_mut() }) else { return Reason::Raced as u32 };
+    exit_code(toa::insert(&mut XdpFrame::of(context), &UNROUTED, packet, tracked(code), exit(number)))
 }
 
 #[unsafe(no_mangle)]

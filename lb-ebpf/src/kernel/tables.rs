@@ -31,6 +31,7 @@ use lb_common::{
     scheduler::{NO_BACKEND, Turn},
     service::{Service, ServiceKey},
     settings::Settings,
+    snat::{Ports, PortsKey},
     time::tick_of,
     traffic::Traffic,
 };
@@ -195,6 +196,23 @@ impl Tables for Maps {
         let zero = maps::CACHE_ZERO.get(0)?;
         maps::CACHES.insert(key, zero, 0).ok()?;
         self.cache(key)
+    }
+
+    #[inline(always)]
+    fn source(&self, place: u32) -> Option<&Address> {
+        maps::POOL.get(place)
+    }
+
+    #[inline(always)]
+    fn ports(&self, key: &PortsKey) -> Option<&mut Ports> {
+        element!(maps::PORTS.get_ptr_mut(key))
+    }
+
+    #[inline(always)]
+    fn new_ports(&self, key: &PortsKey) -> Option<&mut Ports> {
+        // Where another CPU was faster, its page counts.
+        let _ = maps::PORTS.insert(key, maps::PORTS_ZERO.get(0)?, BPF_NOEXIST as u64);
+        self.ports(key)
     }
 
     #[inline(always)]

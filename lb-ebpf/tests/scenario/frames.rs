@@ -56,6 +56,8 @@ pub struct Packet {
     /// Offset in units of eight bytes, and whether more follow.
     pub fragment: Option<(u16, bool)>,
     pub options: Vec<u8>,
+    /// Options of TCP, a multiple of four bytes.
+    pub tcp_options: Vec<u8>,
     /// IPv6 extension headers: kind and bytes, the first of which is filled in.
     pub extensions: Vec<(u8, Vec<u8>)>,
     pub checksum: Checksum,
@@ -79,6 +81,7 @@ pub fn packet(source: IpAddr, destination: IpAddr, payload: Payload) -> Packet {
         dont_fragment: false,
         fragment: None,
         options: Vec::new(),
+        tcp_options: Vec::new(),
         extensions: Vec::new(),
         checksum: Checksum::Full,
         payload,
@@ -155,6 +158,12 @@ impl Packet {
         self
     }
 
+    /// Options of TCP, a multiple of four bytes.
+    pub fn tcp_options(mut self, bytes: &[u8]) -> Self {
+        self.tcp_options = bytes.to_vec();
+        self
+    }
+
     pub fn data(mut self, bytes: Vec<u8>) -> Self {
         match &mut self.payload {
             Payload::Tcp { data, .. } | Payload::Udp { data, .. } | Payload::Sctp { data, .. } => {
@@ -182,7 +191,9 @@ impl Packet {
         let (mut bytes, place) = match &self.payload {
             Payload::Tcp { source, destination, flags, data } => {
                 let mut bytes = [source.to_be_bytes(), destination.to_be_bytes()].concat();
-                bytes.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, *flags, 0xff, 0xff, 0, 0, 0, 0]);
+                let length = 0x50 + (self.tcp_options.len() / 4 * 16) as u8;
+                bytes.extend([0, 0, 0, 1, 0, 0, 0, 2, length, *flags, 0xff, 0xff, 0, 0, 0, 0]);
+                bytes.extend(&self.tcp_options);
                 bytes.extend(data);
                 (bytes, 16)
             }
@@ -298,7 +309,7 @@ impl Packet {
 }
 
 /// Bit by bit (RFC 9260 appendix A).
-fn crc32c(bytes: &[u8]) -> u32 {
+pub fn crc32c(bytes: &[u8]) -> u32 {
     let mut sum = u32::MAX;
     for byte in bytes {
         sum ^= u32::from(*byte);

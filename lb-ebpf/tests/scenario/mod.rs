@@ -12,6 +12,7 @@ pub mod check;
 pub mod errors;
 pub mod flows;
 pub mod frames;
+pub mod full_nat;
 pub mod methods;
 pub mod persistence;
 pub mod shapes;
@@ -24,8 +25,9 @@ use lb_common::{
     device::flags::REDIRECT,
     protocol,
     reason::Reason,
-    service::{Service, ServiceKey, in_use},
+    service::{Service, ServiceKey, flags::FULL_NAT, in_use},
     settings::Settings,
+    snat::{self, FIRST_PORT, PAGE, PAGES, Ports, PortsKey, ROWS},
     sysctl::Sysctl,
     tunnel::Tunnel,
 };
@@ -54,6 +56,8 @@ pub struct Ends {
     /// A backend to which there is no route.
     pub lost: &'static str,
     pub router: &'static str,
+    /// What backends see by full NAT: the one port that the pool has left.
+    pub source: &'static str,
 }
 
 pub const V4: Ends = Ends {
@@ -64,6 +68,7 @@ pub const V4: Ends = Ends {
     silent: "192.168.33.113:8080",
     lost: "203.0.113.9:8080",
     router: "192.168.2.1:0",
+    source: "192.168.33.100:34567",
 };
 pub const V6: Ends = Ends {
     client: "[2001:db8:2::10]:40000",
@@ -73,6 +78,7 @@ pub const V6: Ends = Ends {
     silent: "[2001:db8:33::113]:8080",
     lost: "[2001:db8:99::9]:8080",
     router: "[2001:db8:2::1]:0",
+    source: "[2001:db8:33::100]:34567",
 };
 pub const BOTH: [&Ends; 2] = [&V4, &V6];
 
@@ -85,6 +91,17 @@ pub enum Web {
     Lost,
     /// One of the other family.
     Across,
+}
+
+/// What full NAT has left for a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    AllPorts,
+    /// [`Ends::source`] towards each backend.
+    OnePort,
+    /// An address with no port.
+    NoPort,
+    NoAddress,
 }
 
 /// One packet, and what must become of it.
@@ -140,6 +157,8 @@ pub struct Scenario {
     pub engine: u8,
     /// [`lb_common::service::flags`].
     pub flags: u8,
+    /// For services by full NAT.
+    pub pool: Pool,
     /// Ports of the services and of the backends, where they are not those of [`Ends`].
     pub ports: Option<(u16, u16)>,
     pub sysctls: &'static [(Sysctl, u32)],
@@ -168,6 +187,7 @@ impl Scenario {
             mask: Address::ALL,
             engine: 0,
             flags: 0,
+            pool: Pool::OnePort,
             ports: None,
             sysctls: &[],
             defense: 0,
@@ -237,6 +257,8 @@ impl Scenario {
             backends: Vec::new(),
             members: Vec::new(),
             services: Vec::new(),
+            pool: BOTH.map(|ends| ends.source.parse::<SocketAddr>().unwrap().ip().into()),
+            ports: Vec::new(),
         };
         let second = if self.sctp { protocol::SCTP } else { protocol::UDP };
         let services: Vec<_> =
@@ -264,6 +286,9 @@ impl Scenario {
                 tunnel: self.tunnel,
                 ..Backend::default()
             });
+        }
+        if self.flags & FULL_NAT != 0 && self.pool != Pool::AllPorts {
+            world.ports = world.backends.iter().flat_map(|backend| self.taken(backend)).collect();
         }
         for (id, (ends, kind)) in (0..).zip(services) {
             let vip: SocketAddr = ends.vip.parse().unwrap();
@@ -304,11 +329,37 @@ impl Scenario {
         world
     }
 
+    /// The ports towards a backend: all taken, but perhaps one.
+    fn taken(&self, backend: &Backend) -> Vec<(PortsKey, Ports)> {
+        let of_page = |page| {
+            let key = PortsKey {
+                backend: backend.address,
+                port: backend.port,
+                protocol: backend.protocol,
+                place: if backend.address.is_ipv4() { 0 } else { snat::ADDRESSES as u8 },
+                page: page as u8,
+                ..PortsKey::default()
+            };
+            let mut rows = [0; ROWS as usize];
+            rows[..snat::rows(page) as usize].fill(u64::MAX);
+            (key, Ports { taken: (snat::rows(page) * 64).into(), rows })
+        };
+        let mut pages: Vec<_> = (0..PAGES).map(of_page).collect();
+        if self.pool == Pool::OnePort {
+            let number = u32::from(V4.source.parse::<SocketAddr>().unwrap().port()) - FIRST_PORT;
+            let page = &mut pages[(number / PAGE) as usize].1;
+            page.taken -= 1;
+            page.rows[(number / 64 % ROWS) as usize] &= !(1 << (number % 64));
+        }
+        pages
+    }
+
     fn settings(&self) -> Settings {
         let mut settings = Settings::new(self.connections, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
         settings.services = if self.services { 4 } else { 0 };
         settings.catch_all = u32::from(self.ports.is_some());
         settings.defense = self.defense;
+        settings.pool = if self.pool == Pool::NoAddress { [0; 2] } else { [1; 2] };
         for (sysctl, value) in self.sysctls {
             settings.sysctls[*sysctl as usize] = *value;
         }
@@ -323,6 +374,9 @@ pub struct World {
     pub backends: Vec<Backend>,
     pub members: Vec<Member>,
     pub services: Vec<Service>,
+    /// The first address of each family.
+    pub pool: [Address; 2],
+    pub ports: Vec<(PortsKey, Ports)>,
 }
 
 impl World {
@@ -374,5 +428,5 @@ pub fn back(packet: Packet) -> Option<Vec<u8>> {
 /// Every behaviour.
 pub fn all() -> Vec<Scenario> {
     let all = [flows::all(), shapes::all(), errors::all(), methods::all(), tunnels::all()];
-    [all.concat(), associations::all(), persistence::all()].concat()
+    [all.concat(), associations::all(), persistence::all(), full_nat::all()].concat()
 }
