@@ -39,6 +39,10 @@ pub struct Service {
     pub engine: u8,
     /// Whether every datagram is scheduled by itself.
     pub one_packet: bool,
+    /// Whether backends see an address of the balancer.
+    pub full_nat: bool,
+    /// Whether they are told the client's.
+    pub toa: bool,
     /// Of two services, the newer has the higher.
     pub born: u32,
     /// What it has carried, backends that it has no more included.
@@ -135,6 +139,8 @@ impl Service {
             mask: record.mask,
             engine: record.engine,
             one_packet: record.flags & service::flags::ONE_PACKET != 0,
+            full_nat: record.flags & service::flags::FULL_NAT != 0,
+            toa: record.flags & service::flags::TOA != 0,
             born: record.born,
             stats: Traffic::default(),
             rates: backends.iter().map(|backend| backend.rates).fold(Traffic::default(), add),

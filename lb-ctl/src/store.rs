@@ -28,7 +28,7 @@ pub use counters::Counters;
 pub use mapped::Mapped;
 pub use marks::Marks;
 pub use member::MemberSettings;
-pub use schedule::Schedule;
+pub use schedule::{Schedule, check_full_nat};
 pub use service::Version;
 pub use settings::Timeouts;
 pub use traffic::add;

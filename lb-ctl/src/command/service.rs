@@ -1,5 +1,6 @@
 //! `lb-ctl service`: virtual services.
 
+mod full_nat;
 mod persistence;
 
 use crate::{
@@ -27,7 +28,8 @@ enum Action {
     /// Add a service, without backends.
     #[command(after_help = "Example:
   lb-ctl service add -t 192.168.2.200:443 -s mh -b mh-port,mh-fallback
-  lb-ctl service add -t 192.168.2.200:0 -p 600 -M 255.255.255.0")]
+  lb-ctl service add -t 192.168.2.200:0 -p 600 -M 255.255.255.0
+  lb-ctl service add -t 192.168.2.200:80 --fullnat --toa")]
     Add(Spec),
     /// Change what is named; the rest stays. Connections and backends stay.
     #[command(after_help = "Example:
@@ -59,6 +61,8 @@ struct Spec {
     sched_flags: Option<String>,
     #[command(flatten)]
     persistence: persistence::Options,
+    #[command(flatten)]
+    full_nat: full_nat::Options,
 }
 
 /// Selects a service.
@@ -132,7 +136,7 @@ impl Spec {
         let scheduler = self.scheduler()?;
         let flags = self.flags(scheduler.unwrap_or(Scheduler::Wlc))?;
         let schedule = Schedule { scheduler, flags, ..Schedule::default() };
-        let schedule = self.persistence.add_to(schedule, name)?;
+        let schedule = self.full_nat.add_to(self.persistence.add_to(schedule, name)?);
         self.persistence.check(&schedule.applied_to(Service::default()), name)?;
         transaction::make(|change| {
             if change.version(&name.key()).is_some() {
@@ -149,7 +153,7 @@ impl Spec {
             // What can be refused without the lock is.
             self.flags(scheduler)?;
         }
-        let schedule = self.persistence.add_to(Schedule::default(), name)?;
+        let schedule = self.full_nat.add_to(self.persistence.add_to(Schedule::default(), name)?);
         transaction::make(|change| {
             let Some(old) = change.version(&name.key()) else { return Err(unknown(name)) };
             let flags = match scheduler {

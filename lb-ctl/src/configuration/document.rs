@@ -11,7 +11,7 @@ use crate::{
         Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask, parse_engine, parse_flags, parse_scheduler,
         parse_tunnel,
     },
-    store::{MemberSettings, Schedule, Timeouts},
+    store::{MemberSettings, Schedule, Timeouts, check_full_nat},
 };
 use anyhow::{Result, anyhow};
 use lb_common::{
@@ -19,7 +19,7 @@ use lb_common::{
     backend::method,
     limits::WEIGHT,
     scheduler::Scheduler,
-    service::engine,
+    service::{Service as Record, engine},
     tunnel::{Tunnel, kind},
 };
 use serde::Deserialize;
@@ -61,6 +61,10 @@ struct ServiceTable {
     engine: Option<Spanned<String>>,
     #[serde(default)]
     one_packet: bool,
+    #[serde(default)]
+    fullnat: bool,
+    #[serde(default)]
+    toa: bool,
     #[serde(default)]
     backend: Vec<Spanned<BackendTable>>,
 }
@@ -169,8 +173,18 @@ impl Reader<'_> {
 
     fn service(&self, table: &Spanned<ServiceTable>) -> Result<Service, Fault> {
         let name = self.name(table)?;
-        let ServiceTable { scheduler, flags, persistence, netmask, engine, one_packet, backend, .. } =
-            table.as_ref();
+        let ServiceTable {
+            scheduler,
+            flags,
+            persistence,
+            netmask,
+            engine,
+            one_packet,
+            fullnat,
+            toa,
+            backend,
+            ..
+        } = table.as_ref();
         let scheduler = self.option(scheduler, |text| parse_scheduler(text))?.unwrap_or(Scheduler::Wlc);
         let persistence = self.number(persistence, 0, SECONDS)?;
         if persistence.unwrap_or(0) == 0 && name.port() == 0 && name.protocol().is_some() {
@@ -184,7 +198,11 @@ impl Reader<'_> {
             mask: Some(self.option(netmask, |text| mask(text, name.is_ipv6()))?.unwrap_or(Address::ALL)),
             engine: Some(self.option(engine, |text| parse_engine(text))?.unwrap_or(engine::NONE)),
             one_packet: Some(*one_packet),
+            full_nat: Some(*fullnat),
+            toa: Some(*toa),
         };
+        let record = schedule.applied_to(Record { key: name.key(), ..Record::default() });
+        check_full_nat(&record, []).map_err(|error| self.fault(table.span(), error))?;
         let mut backends: Vec<Backend> = Vec::with_capacity(backend.len());
         let mut seen = std::collections::HashSet::new();
         for table in backend {
@@ -194,6 +212,8 @@ impl Reader<'_> {
                 let again = anyhow!("{name} has backend {} already; remove one", backend.endpoint);
                 return Err(self.fault(table.as_ref().address.span(), again));
             }
+            check_full_nat(&record, backend.settings.method)
+                .map_err(|error| self.fault(table.as_ref().address.span(), error))?;
             backends.push(backend);
         }
         Ok(Service { name, schedule, backends })

@@ -60,7 +60,8 @@ pub fn service(service: &Service) -> Vec<Field> {
     let persistence = schedule.persistence.unwrap_or(0);
     let mask = mask_text(schedule.mask.unwrap_or(Address::ALL), service.name.is_ipv6());
     let engine = schedule.engine.and_then(engine_name);
-    let one_packet = schedule.one_packet.unwrap_or(false);
+    let [one_packet, full_nat, toa] =
+        [schedule.one_packet, schedule.full_nat, schedule.toa].map(|asked| asked.unwrap_or(false));
     vec![
         field("scheduler", quoted(scheduler.name()), false),
         field("flags", quoted(flags_text(scheduler, flags)), flags == 0),
@@ -68,6 +69,8 @@ pub fn service(service: &Service) -> Vec<Field> {
         field("netmask", quoted(mask.as_deref().unwrap_or("")), mask.is_none()),
         field("engine", quoted(engine.unwrap_or("")), engine.is_none()),
         field("one-packet", one_packet, !one_packet),
+        field("fullnat", full_nat, !full_nat),
+        field("toa", toa, !toa),
     ]
 }
 

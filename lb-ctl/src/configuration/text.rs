@@ -45,7 +45,7 @@ mod tests {
     use super::*;
     use crate::{
         configuration::{Backend, Service, parse},
-        spec::{Endpoint, ServiceName, ipv4_mask, ipv6_mask},
+        spec::{Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask},
         store::{MemberSettings, Schedule, Timeouts},
     };
     use lb_common::{
@@ -88,8 +88,13 @@ mod tests {
             Just("mark 7"),
             Just("mark 9 IPv6"),
         ];
-        (names, numbers, any::<bool>(), any::<bool>(), prop::collection::vec(settings(), 0..4)).prop_map(
-            |(name, (scheduler, flags, persistence, bits, length), one_packet, is_sip, backends)| {
+        (names, numbers, any::<[bool; 3]>(), prop::collection::vec(settings(), 0..4)).prop_map(
+            |(
+                name,
+                (scheduler, flags, persistence, bits, length),
+                [one_packet, is_sip, is_full],
+                backends,
+            )| {
                 let name: ServiceName = name.parse().unwrap();
                 let mask = if name.is_ipv6() { ipv6_mask(length) } else { ipv4_mask(bits.into()) };
                 let schedule = Schedule {
@@ -98,9 +103,18 @@ mod tests {
                     persistence: Some(persistence),
                     mask: Some(if persistence == 0 { Address::ALL } else { mask }),
                     engine: Some(if is_sip { engine::SIP } else { engine::NONE }),
-                    one_packet: Some(one_packet),
+                    one_packet: Some(one_packet && !is_full),
+                    full_nat: Some(is_full),
+                    toa: Some(is_full && name.protocol().is_none_or(|protocol| protocol == Protocol::Tcp)),
                 };
-                let backend = |(number, settings): (u8, MemberSettings)| {
+                let backend = |(number, mut settings): (u8, MemberSettings)| {
+                    if is_full {
+                        settings = MemberSettings {
+                            method: Some(method::NAT),
+                            tunnel: Some(Tunnel::default()),
+                            ..settings
+                        };
+                    }
                     let text =
                         if name.is_ipv6() { format!("fd00::{number}") } else { format!("10.1.0.{number}") };
                     let endpoint = Endpoint { address: text.parse().unwrap(), port: name.port() };

@@ -166,6 +166,8 @@ fn read_service(about: &Attributes) -> Result<(ServiceName, Schedule)> {
         mask: Some(mask(about, ipv6)),
         engine: Some(engine),
         one_packet: Some(set & flags::ONE_PACKET != 0),
+        full_nat: Some(false),
+        toa: Some(false),
     };
     Ok((name, schedule))
 }

@@ -87,6 +87,9 @@ impl Service {
             mask: Some(self.mask),
             engine: Some(engine),
             one_packet: Some(self.one_packet),
+            // ipvsadm has no word for these: they stay as they are.
+            full_nat: None,
+            toa: None,
         })
     }
 }

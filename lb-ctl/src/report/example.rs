@@ -39,6 +39,8 @@ pub fn service(name: &str, scheduler: Scheduler, backends: &[&str]) -> Service {
         mask: Address::ALL,
         engine: engine::NONE,
         one_packet: false,
+        full_nat: false,
+        toa: false,
         born: 1,
         stats: traffic([0; 5]),
         rates: traffic([0; 5]),

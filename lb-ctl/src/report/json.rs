@@ -35,6 +35,8 @@ struct JsonService {
     #[serde(skip_serializing_if = "Option::is_none")]
     engine: Option<&'static str>,
     one_packet: bool,
+    full_nat: bool,
+    toa: bool,
     stats: JsonStats,
     rates: JsonRates,
     backends: Vec<JsonBackend>,
@@ -120,6 +122,8 @@ impl From<&Service> for JsonService {
             mask: mask_text(of.mask, of.name.is_ipv6()),
             engine: engine_name(of.engine),
             one_packet: of.one_packet,
+            full_nat: of.full_nat,
+            toa: of.toa,
             stats: of.stats.into(),
             rates: JsonRates::of(of.rates),
             backends: of.backends.iter().map(JsonBackend::from).collect(),

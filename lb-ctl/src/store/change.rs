@@ -5,8 +5,16 @@
 //! nothing is written, and a change that is dropped leaves everything as it was.
 
 use super::{
-    Locked, Store, backend::Identity, connection::now, ids::Ids, member::MemberSettings, recover::recover,
-    schedule::Schedule, service::Version, settings::Timeouts, slots::Slots,
+    Locked, Store,
+    backend::Identity,
+    connection::now,
+    ids::Ids,
+    member::MemberSettings,
+    recover::recover,
+    schedule::{Schedule, check_full_nat},
+    service::Version,
+    settings::Timeouts,
+    slots::Slots,
 };
 use anyhow::{Context as _, Result, bail};
 use lb_common::{
@@ -117,6 +125,7 @@ impl Change {
         let scheduler = Scheduler::Wlc as u8;
         let new = Service { key, id, scheduler, mask: Address::ALL, generation, born, ..Service::default() };
         let record = schedule.applied_to(new);
+        check_full_nat(&record, [])?;
         // The slot is chosen last.
         self.services.insert(key, Version { slot: 0, record, members: vec![] });
         Ok(())
@@ -124,9 +133,11 @@ impl Change {
 
     /// Changes what is named of a service.
     pub fn edit_service(&mut self, key: &ServiceKey, schedule: Schedule) -> Result<()> {
-        let old = self.known(key)?.record;
-        self.touch(key);
+        let version = self.known(key)?;
+        let old = version.record;
         let record = schedule.applied_to(old);
+        check_full_nat(&record, version.members.iter().map(|member| member.method))?;
+        self.touch(key);
         self.known(key)?.record = record;
         if record.scheduler != old.scheduler {
             self.renew(key)?;
@@ -221,6 +232,7 @@ impl Change {
         let turn = self.store.turns.get(old.record.id);
         let version = self.known(key)?;
         edit(&mut version.members);
+        check_full_nat(&version.record, version.members.iter().map(|member| member.method))?;
         let stands = Some((&old.record, turn, old.members.as_slice()));
         version.record.start = plan::start(version.scheduler(), stands, &version.members);
         self.renew(key)
