@@ -20,6 +20,7 @@ pub mod rollback;
 pub mod save;
 pub mod service;
 pub mod set;
+pub mod snat_pool;
 pub mod status;
 pub mod sysctl;
 pub mod trace;

@@ -17,7 +17,7 @@ pub use text::{END, write, write_body};
 
 use crate::{
     spec::{Endpoint, ServiceName},
-    store::{Change, MemberSettings, Schedule, Store, Timeouts, Version},
+    store::{Change, MemberSettings, Pool, Schedule, Store, Timeouts, Version},
 };
 use anyhow::Result;
 use lb_common::{address::Address, backend::Member};
@@ -28,6 +28,8 @@ use std::collections::HashSet;
 pub struct Configuration {
     /// `None` is as they are.
     pub timeouts: Option<Timeouts>,
+    /// The pool of full NAT; `None` is as it is.
+    pub pool: Option<Pool>,
     /// In the order in which they were added.
     pub services: Vec<Service>,
 }
@@ -60,7 +62,11 @@ impl Configuration {
             let backend = store.backends.get(member.backend % store.backends.len());
             (backend.address, backend.port)
         };
-        Ok(Self { timeouts: Some(store.timeouts()), services: services(versions.iter(), identity) })
+        Ok(Self {
+            timeouts: Some(store.timeouts()),
+            pool: Some(store.pool()),
+            services: services(versions.iter(), identity),
+        })
     }
 
     /// What a change has made of it so far.
@@ -68,6 +74,7 @@ impl Configuration {
         let versions = change.keys().into_iter().filter_map(|key| change.version(&key));
         Self {
             timeouts: Some(change.timeouts()),
+            pool: Some(change.pool()),
             services: services(versions.collect::<Vec<_>>().into_iter(), |member| change.identity(member)),
         }
     }
@@ -77,17 +84,18 @@ impl Configuration {
         let services = others.iter().flat_map(|other| &other.services);
         let named: HashSet<_> = services.map(|service| service.name.key()).collect();
         let services = self.services.iter().filter(|service| named.contains(&service.name.key()));
-        Self { timeouts: self.timeouts, services: services.cloned().collect() }
+        Self { timeouts: self.timeouts, pool: self.pool.clone(), services: services.cloned().collect() }
     }
 
     /// The parts that a change is about to replace, and what it puts there.
     pub fn of_both_sides(change: &Change) -> (Self, Self) {
         let (old, new) = change.sides();
-        let of = |timeouts, versions: Vec<&Version>| Self {
+        let of = |timeouts, pool, versions: Vec<&Version>| Self {
             timeouts: Some(timeouts),
+            pool: Some(pool),
             services: services(versions.into_iter(), |member| change.identity(member)),
         };
-        (of(change.timeouts_before(), old), of(change.timeouts(), new))
+        (of(change.timeouts_before(), change.pool_before(), old), of(change.timeouts(), change.pool(), new))
     }
 }
 

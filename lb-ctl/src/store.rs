@@ -13,6 +13,7 @@ mod ids;
 mod mapped;
 mod marks;
 mod member;
+mod pool;
 mod recover;
 mod schedule;
 mod service;
@@ -28,6 +29,7 @@ pub use counters::Counters;
 pub use mapped::Mapped;
 pub use marks::Marks;
 pub use member::MemberSettings;
+pub use pool::{Pool, Source};
 pub use schedule::{Schedule, check_full_nat};
 pub use service::Version;
 pub use settings::Timeouts;
@@ -36,15 +38,17 @@ pub use traffic::add;
 use self::services::Services;
 use crate::{lock::Lock, program::pins::Pins};
 use anyhow::{Context as _, Result, bail};
-use aya::maps::{Map, MapData, PerCpuArray};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray};
 use lb_common::{
     LAYOUT_VERSION,
+    address::Address,
     backend::{Backend, Member},
     block::Block,
     connection::Connection,
     scheduler::Turn,
     service::Service,
     settings::{Settings, Table},
+    snat::{Ports, PortsKey},
     traffic::{Rates, Traffic},
 };
 use std::{
@@ -82,6 +86,10 @@ pub struct Store {
     pub baseline: Mapped<Traffic>,
     /// What a service keeps of backends that it has no more, by id of the service.
     pub residue: Mapped<Traffic>,
+    /// The addresses of full NAT, by their place.
+    pool: Mapped<Address>,
+    /// The ports of full NAT that connections have.
+    ports: HashMap<MapData, PortsKey, Ports>,
     /// The estimator's rates, by index of the backend.
     pub rates: Mapped<Rates>,
 }
@@ -125,6 +133,8 @@ impl Store {
             traffic: PerCpuArray::try_from(Map::PerCpuArray(open(&pins.join("TRAFFIC"))?))?,
             baseline: Mapped::open(&pins.join("BASELINE"))?,
             residue: Mapped::open(&pins.join("RESIDUE"))?,
+            pool: Mapped::open(&pins.join("POOL"))?,
+            ports: HashMap::try_from(Map::HashMap(open(&pins.join("PORTS"))?))?,
             rates: Mapped::open(&pins.join("RATES"))?,
         })
     }

@@ -79,6 +79,53 @@ fn what_was_saved_comes_back_exactly() {
 }
 
 #[test]
+fn full_nat_and_its_pool_come_back_and_stay_with_ipvsadm() {
+    let balancer = Balancer::new();
+    let warned = balancer.run("snat-pool add 10.9.0.1 10.9.0.77 fd09::77");
+    let warnings = String::from_utf8(warned.stderr).unwrap();
+    assert!(warned.status.success() && warnings.lines().count() == 2, "{warnings}");
+    assert!(
+        warnings.contains("ip address add 10.9.0.77/32") && warnings.contains("fd09::77/128"),
+        "{warnings}"
+    );
+    balancer.ok("service add -t 10.9.0.1:80 --fullnat --toa");
+    balancer.ok("backend add -t 10.9.0.1:80 -r 10.9.0.11");
+    let rows = || serde_json::from_str::<serde_json::Value>(&balancer.ok("snat-pool list --json")).unwrap();
+    assert_eq!(
+        (&rows()[0]["interface"], &rows()[1]["interface"]),
+        (&"lan0".into(), &serde_json::Value::Null)
+    );
+    let shown = balancer.shown();
+    assert!(shown.starts_with("snat-pool = [\"10.9.0.1\", \"10.9.0.77\", \"fd09::77\"]\n"), "{shown}");
+    assert!(shown.contains("fullnat = true\ntoa = true\n"), "{shown}");
+    let listed = |text: &str| text.contains("10.9.0.11:80") && text.contains("Masq    1");
+    assert!(listed(&balancer.ok("ipvsadm -Ln")));
+
+    let saved = balancer.path("saved.toml").display().to_string();
+    balancer.ok(&format!("save {saved}"));
+    balancer.ok("snat-pool del 10.9.0.1 10.9.0.77");
+    balancer.ok("ipvsadm -E -t 10.9.0.1:80 -s rr");
+    assert!(balancer.shown().contains("fullnat = true\ntoa = true\n"), "ipvsadm has no word for it");
+    balancer.ok("service edit -t 10.9.0.1:80 --no-toa --no-fullnat");
+    assert!(!balancer.shown().contains("fullnat"));
+    balancer.ok(&format!("restore {saved}"));
+    assert_eq!(balancer.shown(), shown);
+    let addresses = |rows: serde_json::Value| {
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["address"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(addresses(rows()), ["10.9.0.1", "10.9.0.77", "fd09::77"]);
+    balancer.ok("rollback");
+    assert_eq!(addresses(rows()), ["fd09::77"]);
+    let file = balancer.file("pool.toml", "snat-pool = [\"10.9.0.1\"]\n[[service]]\ntcp = \"10.9.0.1:80\"\n");
+    assert!(balancer.ok(&format!("apply {file}")).contains("snat-pool 10.9.0.1"));
+    assert_eq!(addresses(rows()), ["10.9.0.1"]);
+}
+
+#[test]
 fn a_truncated_or_empty_file_is_refused() {
     let balancer = Balancer::new();
     balancer.set_up();
@@ -121,6 +168,14 @@ fn an_error_names_line_and_column_and_changes_nothing() {
         ("[[service]]\nscheduler = \"rr\"\n", "1:1", "tcp, udp, sctp and mark"),
         ("[[service]]\ntcp = 10.9.0.1\n", "2:", ""),
         ("[[service]]\ntcp = \"10.9.0.1:0\"\n", "1:1", "must be persistent"),
+        ("snat-pool = [\"10.9.0.1\", \"eth0\"]\n", "1:26", "'eth0'"),
+        ("[[service]]\nudp = \"10.9.0.1:53\"\nfullnat = true\none-packet = true\n", "1:1", "-o"),
+        (
+            "[[service]]\ntcp = \"10.9.0.1:80\"\nfullnat = true\n[[service.backend]]\naddress = \"10.9.0.7\"\n\
+             method = \"gatewaying\"\n",
+            "5:11",
+            "with -m only",
+        ),
     ] {
         let file = balancer.file("wrong.toml", text);
         for command in ["check", "apply", "diff"] {

@@ -8,7 +8,7 @@ const STATE: i32 = 1;
 const USAGE: i32 = 2;
 
 /// What is typed, the exit code, and what the line must say.
-const REFUSED: [(&str, i32, &str); 25] = [
+const REFUSED: [(&str, i32, &str); 36] = [
     ("service add -t 10.9.0.1:81 -s fastest", USAGE, "fastest"),
     ("service add -t 10.9.0.1:0", USAGE, "port 0"),
     ("service add -t 10.9.0.1:99999", USAGE, "99999"),
@@ -34,6 +34,17 @@ const REFUSED: [(&str, i32, &str); 25] = [
     ("set 900 120 9999999", USAGE, "9999999"),
     ("sysctl conn_reuse_mode=4", USAGE, "3"),
     ("sysctl sloppy_udp=1", USAGE, "sloppy_udp"),
+    ("service edit -t 10.9.0.1:80 --toa", USAGE, "--fullnat"),
+    ("service edit -t 10.9.0.1:80 --fullnat --no-fullnat", USAGE, "--no-fullnat"),
+    ("service add -u 10.9.0.1:81 --fullnat --toa", USAGE, "--no-toa"),
+    ("service add -u 10.9.0.1:81 --fullnat -o", USAGE, "-o"),
+    ("service edit -u 10.9.0.1:53 --fullnat", USAGE, "with -m only"),
+    ("backend add -t 10.9.0.1:90 -r 10.9.0.12 -g", USAGE, "with -m only"),
+    ("backend edit -t 10.9.0.1:90 -r 10.9.0.11 -i", USAGE, "with -m only"),
+    ("snat-pool add 10.9.0.0/24", USAGE, "10.9.0.0/24"),
+    ("snat-pool add 127.0.0.1", USAGE, "127.0.0.1"),
+    ("snat-pool add 10.9.0.1 10.9.0.1", STATE, "10.9.0.1"),
+    ("snat-pool del 10.9.0.7", STATE, "10.9.0.7"),
 ];
 
 #[test]
@@ -43,8 +54,13 @@ fn what_cannot_be_meant_or_done_is_said_and_changes_nothing() {
     namespace.ok("service add -t 10.9.0.1:80 -s wlc");
     namespace.ok("backend add -t 10.9.0.1:80 -r 10.9.0.11 -m");
     namespace.ok("backend add -t 10.9.0.1:80 -r 10.9.0.13:81 -m");
+    namespace.ok("service add -t 10.9.0.1:90 --fullnat");
+    namespace.ok("backend add -t 10.9.0.1:90 -r 10.9.0.11");
+    namespace.ok("service add -u 10.9.0.1:53");
+    namespace.ok("backend add -u 10.9.0.1:53 -r 10.9.0.11 -g");
     let shown = |namespace: &Namespace| {
-        namespace.ok("list -n")
+        namespace.ok("export")
+            + &namespace.ok("list -n")
             + &namespace.ok("list -n --thresholds")
             + &namespace.ok("set")
             + &namespace.ok("sysctl")

@@ -142,7 +142,7 @@ pub fn give<T: Tables>(tables: &T, backend: Address, port: u16, protocol: u8, so
 /// A random number below `most`, which is not 0.
 #[inline(always)]
 fn below(random: u32, most: u32) -> u32 {
-    (random as u64 * most as u64 >> 32) as u32
+    ((random as u64 * most as u64) >> 32) as u32
 }
 
 /// The place of a word's `n`th set bit, of which there are more than `n`.

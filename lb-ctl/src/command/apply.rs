@@ -1,6 +1,7 @@
 //! `lb-ctl apply`: makes the balancer what a configuration file says.
 
 use crate::{
+    command::snat_pool,
     configuration::{self, Configuration, Difference},
     report,
     store::Store,
@@ -39,9 +40,13 @@ impl Args {
 
 /// Changes what differs from a configuration; what that was.
 pub fn reach(wanted: &Configuration) -> Result<Difference> {
-    transaction::make(|change| {
+    let difference = transaction::make(|change| {
         let difference = Difference::between(&Configuration::of_change(change), wanted);
         difference.ask(change)?;
         Ok(difference)
-    })
+    })?;
+    if let Some(pool) = &wanted.pool {
+        snat_pool::warn(pool)?;
+    }
+    Ok(difference)
 }

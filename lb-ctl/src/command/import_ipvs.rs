@@ -47,7 +47,7 @@ impl Args {
                 let options = name.options();
                 bail!("service {name} exists here already: lb-ctl service del {options}, or lb-ctl clear");
             }
-            let before = Configuration { timeouts: Some(change.timeouts()), services: vec![] };
+            let before = Configuration { timeouts: Some(change.timeouts()), pool: None, services: vec![] };
             Difference::between(&before, &imported).ask(change)
         })?;
         let backends: usize = imported.services.iter().map(|service| service.backends.len()).sum();

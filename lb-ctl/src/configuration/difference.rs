@@ -4,16 +4,21 @@ use super::{Backend, Configuration, Service, field, field::Field};
 use crate::{
     progress,
     spec::{Endpoint, ServiceName},
-    store::{Change, Timeouts},
+    store::{Change, Pool, Timeouts},
 };
 use anyhow::{Context as _, Result};
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 /// One step of a change.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Other timeouts.
     Timeouts(Timeouts, Timeouts),
+    /// Another pool of full NAT.
+    Pool(Pool, Pool),
     /// A service goes, with its backends.
     RemoveService(Service),
     /// A service comes, with its backends.
@@ -45,6 +50,11 @@ impl Difference {
             if new != old {
                 steps.push(Step::Timeouts(old, new));
             }
+        }
+        if let (Some(old), Some(new)) = (&old.pool, &new.pool)
+            && old != new
+        {
+            steps.push(Step::Pool(old.clone(), new.clone()));
         }
         let wanted: HashSet<_> = new.services.iter().map(|service| service.name.key()).collect();
         let gone = old.services.iter().filter(|service| !wanted.contains(&service.name.key()));
@@ -91,6 +101,7 @@ impl Step {
                 change.set_timeouts(*new);
                 Ok(())
             }
+            Self::Pool(_, new) => change.set_pool(new.clone()),
             Self::RemoveService(service) => change.remove_service(&service.name.key()),
             Self::AddService(service) => {
                 change.add_service(service.name.key(), service.schedule)?;
@@ -114,6 +125,11 @@ impl Step {
         match self {
             Self::Timeouts(old, new) => {
                 vec![('~', format!("timeouts {}", changed(&field::timeouts(*old), &field::timeouts(*new))))]
+            }
+            Self::Pool(old, new) => {
+                let line = |sign, address: &IpAddr| (sign, format!("snat-pool {address}"));
+                let gone = old.difference(new).map(|address| line('-', address));
+                gone.chain(new.difference(old).map(|address| line('+', address))).collect()
             }
             Self::RemoveService(service) => whole('-', service),
             Self::AddService(service) => whole('+', service),

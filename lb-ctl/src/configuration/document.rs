@@ -6,12 +6,12 @@ use super::{
     position::Fault,
 };
 use crate::{
-    command::backend::check,
+    command::{backend::check, snat_pool::parse_source},
     spec::{
         Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask, parse_engine, parse_flags, parse_scheduler,
         parse_tunnel,
     },
-    store::{MemberSettings, Schedule, Timeouts, check_full_nat},
+    store::{MemberSettings, Pool, Schedule, Timeouts, check_full_nat},
 };
 use anyhow::{Result, anyhow};
 use lb_common::{
@@ -30,9 +30,10 @@ use toml::Spanned;
 const SECONDS: u32 = 31 * 86_400;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Document {
     timeouts: Option<TimeoutsTable>,
+    snat_pool: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     service: Vec<Spanned<ServiceTable>>,
 }
@@ -138,6 +139,10 @@ impl Reader<'_> {
                 udp: seconds(&table.udp)?,
             })
         });
+        let pool = document.snat_pool.map(|pool| {
+            let address = |text: &Spanned<String>| self.value(text, |text| parse_source(text));
+            pool.iter().map(address).collect::<Result<Pool, _>>()
+        });
         let mut seen = HashMap::new();
         let mut services = Vec::with_capacity(document.service.len());
         for table in &document.service {
@@ -152,7 +157,7 @@ impl Reader<'_> {
             }
             services.push(service);
         }
-        Ok(Configuration { timeouts: timeouts.transpose()?, services })
+        Ok(Configuration { timeouts: timeouts.transpose()?, pool: pool.transpose()?, services })
     }
 
     fn name(&self, table: &Spanned<ServiceTable>) -> Result<ServiceName, Fault> {

@@ -4,7 +4,7 @@
 use super::{Backend, Service};
 use crate::{
     spec::{ServiceName, engine_name, flags_text, mask_text, tunnel_name},
-    store::Timeouts,
+    store::{Pool, Timeouts},
 };
 use lb_common::{
     address::Address,
@@ -109,4 +109,10 @@ pub fn timeouts(timeouts: Timeouts) -> Vec<Field> {
         field("tcpfin", timeouts.tcpfin, false),
         field("udp", timeouts.udp, false),
     ]
+}
+
+/// The pool of full NAT.
+pub fn pool(pool: &Pool) -> Field {
+    let addresses: Vec<_> = pool.iter().map(quoted).collect();
+    field("snat-pool", format!("[{}]", addresses.join(", ")), false)
 }

@@ -17,6 +17,11 @@ pub fn write(out: &mut impl Write, configuration: &Configuration) -> io::Result<
 
 /// Writes all of it, as a file to edit.
 pub fn write_body(out: &mut impl Write, configuration: &Configuration) -> io::Result<()> {
+    // Before the first table, whose it would be.
+    if let Some(pool) = configuration.pool.as_ref().filter(|pool| !pool.is_empty()) {
+        fields(out, &[field::pool(pool)])?;
+        writeln!(out)?;
+    }
     if let Some(timeouts) = configuration.timeouts {
         writeln!(out, "[timeouts]")?;
         fields(out, &field::timeouts(timeouts))?;
@@ -57,6 +62,7 @@ mod tests {
         tunnel::{Tunnel, flags, kind},
     };
     use proptest::prelude::*;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     fn settings() -> impl Strategy<Value = MemberSettings> {
         let tunnels = [
@@ -125,13 +131,23 @@ mod tests {
         )
     }
 
+    const POOL: [IpAddr; 3] = [
+        IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+        IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)),
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1)),
+    ];
+
     proptest! {
         #[test]
-        fn a_configuration_survives_the_round_trip(services in prop::collection::vec(service(), 0..5)) {
+        fn a_configuration_survives_the_round_trip(
+            services in prop::collection::vec(service(), 0..5),
+            pool in prop::sample::subsequence(POOL.to_vec(), 1..=POOL.len()),
+        ) {
             let mut seen = std::collections::HashSet::new();
             let services = services.into_iter().filter(|service| seen.insert(service.name.key())).collect();
             let timeouts = Some(Timeouts { tcp: 1, tcpfin: 2, udp: 2_678_400 });
-            let configuration = Configuration { timeouts, services };
+            let pool = Some(pool.into_iter().collect());
+            let configuration = Configuration { timeouts, pool, services };
             let mut text = vec![];
             write(&mut text, &configuration).unwrap();
             let text = String::from_utf8(text).unwrap();

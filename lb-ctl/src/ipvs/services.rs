@@ -100,7 +100,7 @@ pub fn configuration() -> Result<Configuration> {
         backends.reverse();
         services.push(Service { name, schedule, backends });
     }
-    Ok(Configuration { timeouts: Some(read_timeouts(family)?), services })
+    Ok(Configuration { timeouts: Some(read_timeouts(family)?), pool: None, services })
 }
 
 /// The attributes that select a service in a question, as they came.

@@ -10,6 +10,7 @@ use super::{
     connection::now,
     ids::Ids,
     member::MemberSettings,
+    pool::{NewSources, Pool},
     recover::recover,
     schedule::{Schedule, check_full_nat},
     service::Version,
@@ -36,6 +37,10 @@ pub struct Change {
     /// What packets see of the services that change; `None` is nothing.
     pub(super) before: HashMap<ServiceKey, Option<Version>>,
     pub(super) settings: Settings,
+    /// The pool of full NAT, once this change has changed it.
+    pub(super) pool: Option<Pool>,
+    /// What it needs before packets see it.
+    pub(super) new_sources: NewSources,
     pub(super) slots: Slots,
     /// Services that this change removes and adds again: they start anew, as in IPVS.
     pub(super) restarted: HashSet<ServiceKey>,
@@ -64,6 +69,8 @@ impl Change {
             services,
             before: HashMap::new(),
             settings,
+            pool: None,
+            new_sources: vec![],
             slots,
             restarted: HashSet::new(),
             orphaned: HashSet::new(),

@@ -74,6 +74,7 @@ impl Change {
         grace::wait();
         self.write_versions()?;
         self.write_backends()?;
+        self.write_sources();
         self.each_changed(|store, version| {
             store.prepare_blocks(&version.record, version.scheduler(), &version.members);
         });

@@ -58,7 +58,7 @@ impl Timeouts {
 
 /// The settings with all that an admin can change as in `new`: the one place that names it.
 pub(super) fn changed(old: Settings, new: &Settings) -> Settings {
-    Settings { timeouts: new.timeouts, ..old }
+    Settings { timeouts: new.timeouts, pool: new.pool, ..old }
 }
 
 impl Store {

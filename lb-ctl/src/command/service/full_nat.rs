@@ -4,6 +4,7 @@ use crate::store::Schedule;
 
 /// Full NAT, and what backends are told.
 #[derive(Debug, Default, clap::Args)]
+#[group(id = "full_nat")]
 pub struct Options {
     /// Full NAT: backends see an address of the pool (lb-ctl snat-pool) as the client, and need no way back to it
     #[arg(long, conflicts_with = "no_fullnat")]
