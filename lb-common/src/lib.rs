@@ -22,6 +22,7 @@ pub mod scheduler;
 pub mod service;
 pub mod settings;
 pub mod snat;
+pub mod stage;
 pub mod sysctl;
 pub mod time;
 pub mod traffic;

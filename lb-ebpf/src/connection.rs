@@ -17,7 +17,7 @@ use crate::{
 };
 use lb_common::{
     backend::{ACTIVE, Backend, INACTIVE, Member, method, state::AVAILABLE},
-    bucket::Direction,
+    bucket::{self, Direction},
     connection::{Connection, NextHop, flags, next_use, state, with_state},
     protocol,
     settings::{Settings, defense},
@@ -32,6 +32,20 @@ pub struct Tracked {
     pub slot: u32,
     /// Which of its packets this is.
     pub direction: Direction,
+}
+
+impl Tracked {
+    /// Both in one number.
+    #[inline(always)]
+    pub const fn code(self) -> u32 {
+        self.slot << 1 | self.direction as u32
+    }
+
+    /// What [`Tracked::code`] made.
+    #[inline(always)]
+    pub const fn from_code(code: u32) -> Self {
+        Self { slot: code >> 1, direction: bucket::direction(code as u64) }
+    }
 }
 
 /// Finds a packet's connection, counts the packet, and moves the connection on.

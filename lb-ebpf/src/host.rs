@@ -257,8 +257,12 @@ impl Tables for HostTables {
         ((slot as usize) < self.connections.0.len()).then_some(slot)
     }
 
-    fn service(&self, key: &ServiceKey) -> Option<&Service> {
-        self.services.get(key)
+    fn service(&self, key: &ServiceKey) -> Option<u32> {
+        self.services.keys().position(|found| found == key).map(|position| position as u32)
+    }
+
+    fn record(&self, position: u32) -> Option<&Service> {
+        self.services.values().nth(position as usize)
     }
 
     fn marks(&self) -> u32 {

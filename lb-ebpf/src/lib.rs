@@ -40,6 +40,7 @@ use lb_common::{
     backend::method,
     bucket::Direction,
     connection::flags::{ONE_PACKET, UNTOLD},
+    stage::Stage,
 };
 use open::{Choice, how};
 use packet::Packet;
@@ -77,95 +78,98 @@ impl From<Result<Outcome, Reason>> for Outcome {
     }
 }
 
+/// What comes after a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another one.
+    Stage(Stage),
+    /// Nothing.
+    End(Outcome),
+}
+
 /// The path of a packet.
 #[inline(always)]
 pub fn handle<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {
     match shortcut::handle(frame, tables) {
         Some(outcome) => outcome,
-        None => long_way(frame, tables, &mut Packet::default()),
+        None => long_way(frame, tables),
     }
 }
 
-/// The path of a packet that is not plain, and good for those that are. In the kernel it is a program
-/// of its own, which the first one ends in. `packet` is room for what is parsed.
-#[inline(always)]
-pub fn long_way<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) -> Outcome {
-    if let Err(reason) = parse(frame, tables, packet) {
-        return Outcome::of(reason);
+/// The path of a packet that is not plain, and good for those that are. In the kernel each stage is a
+/// program of its own, which ends in the next.
+pub fn long_way<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {
+    let packet = &mut Packet::default();
+    let mut next = Next::Stage(Stage::Find);
+    loop {
+        next = match next {
+            Next::Stage(Stage::Find) => find(frame, tables, packet),
+            Next::Stage(Stage::Open) => open(frame, tables, packet),
+            Next::Stage(Stage::Send) => Next::End(send(frame, tables, packet)),
+            Next::End(outcome) => return outcome,
+        }
     }
-    let outcome = balance(frame, tables, packet);
-    match Answer::to(outcome.reason) {
-        Some(answer) => tables.answer(frame, packet, answer, outcome.detail),
-        None => outcome,
+}
+
+/// Parses a packet, into `packet`, and finds its connection, or else the service that it may open one of.
+#[inline(always)]
+pub fn find<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> Next {
+    match try_find(frame, tables, packet) {
+        Ok(stage) => Next::Stage(stage),
+        Err(reason) => Next::End(Outcome::of(reason)),
     }
 }
 
 #[inline(always)]
-fn parse<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> Result<(), Reason> {
-    match tables.settings() {
-        Some(settings) if settings.services != 0 => tables.fill(frame, packet),
-        _ => Err(Reason::NoServices),
-    }
-}
-
-#[inline(always)]
-fn balance<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) -> Outcome {
-    let now = tables.now();
+fn try_find<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> Result<Stage, Reason> {
+    let settings = tables.settings().filter(|settings| settings.services != 0).ok_or(Reason::NoServices)?;
+    tables.fill(frame, packet)?;
     let tracked = match packet.is_icmp() {
         true => tables.track_quoted(frame, packet),
-        false => match tables.track(packet, now) {
-            Err(Reason::MidStream) if may_open(tables, packet) => open(frame, tables, packet, now),
-            Err(Reason::MidStream) => Err(open::unopened(tables, packet)),
-            known => known,
-        },
+        false => tables.track(packet, tables.now()),
     };
-    let tracked = match tracked {
-        Ok(tracked) => tracked,
-        Err(reason) => return Outcome::of(reason),
-    };
-    let outcome = send(frame, tables, packet, tracked, now);
-    if is_for_one_packet(tables, tracked) {
-        tables.give_slot(tracked.slot);
+    match tracked {
+        Ok(tracked) => {
+            packet.tracked = tracked.code();
+            Ok(Stage::Send)
+        }
+        Err(Reason::MidStream) if open::may_open(settings, packet) => {
+            if packet.mark == 0 && tables.marks() != 0 {
+                packet.mark = tables.mark(packet);
+            }
+            packet.service = open::service(tables, settings, packet).ok_or(Reason::NotBalanced)?;
+            Ok(Stage::Open)
+        }
+        Err(Reason::MidStream) => Err(open::unopened(tables, packet)),
+        Err(reason) => Err(reason),
     }
-    outcome
 }
 
-/// Whether the connection was made for this packet alone, so that its slot goes back.
+/// Makes a connection for a packet of a service, and counts the packet in it.
 #[inline(always)]
-fn is_for_one_packet<T: Tables>(tables: &T, tracked: Tracked) -> bool {
-    tables.connection(tracked.slot).is_some_and(|connection| connection.flags & ONE_PACKET != 0)
-}
-
-/// Sends a packet of a connection.
-#[inline(always)]
-fn send<F: Frame, T: Steps>(
-    frame: &mut F,
-    tables: &T,
-    packet: &mut Packet,
-    tracked: Tracked,
-    now: u32,
-) -> Outcome {
-    let exit = nexthop::resolve(frame, tables, tracked, packet, now);
-    if let Err(reason @ (Reason::LocalBackend | Reason::DirectReply)) = exit {
-        return Outcome::of(reason);
-    }
-    let Some(connection) = tables.connection(tracked.slot) else { return Outcome::of(Reason::Raced) };
-    // Where the packets of a connection arrive as they were sent, so do the errors about them.
-    let is_rewritten = connection.method() == method::NAT;
-    if connection.flags & UNTOLD != 0
-        && let Err(reason) = tables.tell(frame, packet, tracked, exit)
-    {
-        return Outcome::of(reason);
-    }
-    match packet.is_icmp() && is_rewritten {
-        true => tables.translate(frame, packet, tracked, exit),
-        false => tables.forward(frame, packet, tracked, exit),
+pub fn open<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) -> Next {
+    match try_open(frame, tables, packet) {
+        Ok(tracked) => {
+            packet.tracked = tracked.code();
+            Next::Stage(Stage::Send)
+        }
+        Err(reason) => Next::End(answered(frame, tables, packet, Outcome::of(reason))),
     }
 }
 
 #[inline(always)]
-fn may_open<T: Tables>(tables: &T, packet: &Packet) -> bool {
-    tables.settings().is_some_and(|settings| open::may_open(settings, packet))
+fn try_open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> Result<Tracked, Reason> {
+    let now = tables.now();
+    tables.check_arrival(frame, packet, now)?;
+    let mut choice = tables.schedule(frame, packet)?;
+    if choice.how & how::FULL_NAT != 0 {
+        choice.source = source(tables, packet, choice)?;
+    }
+    let slot = tables.create(packet, choice)?;
+    if choice.how & how::ONE_PACKET != 0 {
+        return Ok(Tracked { slot, direction: Direction::Forward });
+    }
+    tables.track(packet, now)
 }
 
 /// Takes what the backend of a new connection will see as the client.
@@ -184,20 +188,43 @@ fn source<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u32, 
     taken
 }
 
-/// Makes a connection for a packet that has none, and counts the packet in it.
+/// Sends a packet of a connection.
 #[inline(always)]
-fn open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet, now: u32) -> Result<Tracked, Reason> {
-    if packet.mark == 0 && tables.marks() != 0 {
-        packet.mark = tables.mark(packet);
+pub fn send<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) -> Outcome {
+    let tracked = Tracked::from_code(packet.tracked);
+    let outcome = try_send(frame, tables, packet, tracked);
+    // Made for this packet alone?
+    if tables.connection(tracked.slot).is_some_and(|connection| connection.flags & ONE_PACKET != 0) {
+        tables.give_slot(tracked.slot);
     }
-    tables.check_arrival(frame, packet, now)?;
-    let mut choice = tables.schedule(frame, packet)?;
-    if choice.how & how::FULL_NAT != 0 {
-        choice.source = source(tables, packet, choice)?;
+    answered(frame, tables, packet, outcome)
+}
+
+#[inline(always)]
+fn try_send<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet, tracked: Tracked) -> Outcome {
+    let exit = nexthop::resolve(frame, tables, tracked, packet, tables.now());
+    if let Err(reason @ (Reason::LocalBackend | Reason::DirectReply)) = exit {
+        return Outcome::of(reason);
     }
-    let slot = tables.create(packet, choice)?;
-    if choice.how & how::ONE_PACKET != 0 {
-        return Ok(Tracked { slot, direction: Direction::Forward });
+    let Some(connection) = tables.connection(tracked.slot) else { return Outcome::of(Reason::Raced) };
+    // Where the packets of a connection arrive as they were sent, so do the errors about them.
+    let is_rewritten = connection.method() == method::NAT;
+    if connection.flags & UNTOLD != 0
+        && let Err(reason) = tables.tell(frame, packet, tracked, exit)
+    {
+        return Outcome::of(reason);
     }
-    tables.track(packet, now)
+    match packet.is_icmp() && is_rewritten {
+        true => tables.translate(frame, packet, tracked, exit),
+        false => tables.forward(frame, packet, tracked, exit),
+    }
+}
+
+/// Sends the ICMP error that an outcome calls for, if it does.
+#[inline(always)]
+fn answered<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &Packet, outcome: Outcome) -> Outcome {
+    match Answer::to(outcome.reason) {
+        Some(answer) => tables.answer(frame, packet, answer, outcome.detail),
+        None => outcome,
+    }
 }

@@ -14,32 +14,67 @@ mod kernel;
 mod program {
     use crate::kernel::{frame::XdpFrame, globals, maps, sweep, tables::Maps, trace};
     use aya_ebpf::{bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
-    use lb_common::{adoption::Adoption, reason::Verdict};
-    use lb_ebpf::{Frame as _, Outcome, Reason, adoption, shortcut};
+    use lb_common::{adoption::Adoption, reason::Verdict, stage::Stage};
+    use lb_ebpf::{Frame as _, Next, Outcome, Reason, adoption, packet::Packet, shortcut};
 
-    /// The balancer: attached to every interface. Plain packets end here; for all others `long_way`
-    /// takes over, with a stack of its own.
+    /// The balancer: attached to every interface. Plain packets end here; all others go on to the stages.
     #[xdp(frags)]
     pub fn balance(context: XdpContext) -> u32 {
-        let (mut frame, maps) = (XdpFrame::of(context.ctx), Maps { context: context.ctx });
+        let (mut frame, maps) = of(&context);
         if globals::TRACE.load() != 0 {
             trace::before(context.ctx);
         }
-        if let Some(outcome) = shortcut::handle(&mut frame, &maps) {
-            return end(&maps, outcome);
+        match shortcut::handle(&mut frame, &maps) {
+            Some(outcome) => end(&maps, outcome),
+            None => go_on(&context, &maps, Next::Stage(Stage::Find)),
         }
-        // SAFETY: the entry is a program of the same type. The call returns only when it is missing.
-        let _ = unsafe { maps::STAGES.tail_call(&context, 0) };
-        end(&maps, Outcome::of(Reason::Unfinished))
     }
 
-    /// The rest of the balancer: called by `balance` alone.
+    /// The stage of that name, as are the two below.
     #[xdp(frags)]
-    pub fn long_way(context: XdpContext) -> u32 {
-        let (mut frame, maps) = (XdpFrame::of(context.ctx), Maps { context: context.ctx });
-        let Some(packet) = maps::PACKET.get_ptr_mut(0) else { return XDP_ABORTED };
+    pub fn find(context: XdpContext) -> u32 {
+        let (frame, maps) = of(&context);
+        let Some(packet) = packet() else { return XDP_ABORTED };
+        go_on(&context, &maps, lb_ebpf::find(&frame, &maps, packet))
+    }
+
+    #[xdp(frags)]
+    pub fn open(context: XdpContext) -> u32 {
+        let (mut frame, maps) = of(&context);
+        let Some(packet) = packet() else { return XDP_ABORTED };
+        go_on(&context, &maps, lb_ebpf::open(&mut frame, &maps, packet))
+    }
+
+    #[xdp(frags)]
+    pub fn send(context: XdpContext) -> u32 {
+        let (mut frame, maps) = of(&context);
+        let Some(packet) = packet() else { return XDP_ABORTED };
+        end(&maps, lb_ebpf::send(&mut frame, &maps, packet))
+    }
+
+    #[inline(always)]
+    fn of(context: &XdpContext) -> (XdpFrame, Maps) {
+        (XdpFrame::of(context.ctx), Maps { context: context.ctx })
+    }
+
+    /// What the stages leave to each other.
+    #[inline(always)]
+    fn packet<'a>() -> Option<&'a mut Packet> {
         // SAFETY: the element is this CPU's, and one packet at a time is on it.
-        end(&maps, lb_ebpf::long_way(&mut frame, &maps, unsafe { &mut *packet }))
+        maps::PACKET.get_ptr_mut(0).map(|packet| unsafe { &mut *packet })
+    }
+
+    /// Ends in the next stage, or for good.
+    #[inline(always)]
+    fn go_on(context: &XdpContext, maps: &Maps, next: Next) -> u32 {
+        match next {
+            Next::Stage(stage) => {
+                // SAFETY: the entry is a program of the same type. The call returns only when it is missing.
+                let _ = unsafe { maps::STAGES.tail_call(context, stage as u32) };
+                end(maps, Outcome::of(Reason::Unfinished))
+            }
+            Next::End(outcome) => end(maps, outcome),
+        }
     }
 
     /// Counts a packet, and turns the reason into an action.
@@ -65,11 +100,10 @@ mod program {
     /// Run by `lb-ctl` for each connection that it takes over, which stands in place of a packet.
     #[xdp]
     pub fn adopt(context: XdpContext) -> u32 {
-        let (frame, maps) = (XdpFrame::of(context.ctx), Maps { context: context.ctx });
-        let Some(packet) = maps::PACKET.get_ptr_mut(0) else { return XDP_ABORTED };
+        let (frame, maps) = of(&context);
+        let Some(packet) = packet() else { return XDP_ABORTED };
         let Some(adoption) = frame.load::<Adoption>(0) else { return XDP_ABORTED };
-        // SAFETY: the element is this CPU's, and one packet at a time is on it.
-        match adoption::adopt(&maps, &adoption, unsafe { &mut *packet }) {
+        match adoption::adopt(&maps, &adoption, packet) {
             Ok(()) => XDP_PASS,
             Err(_) => XDP_ABORTED,
         }

@@ -12,7 +12,7 @@ use lb_common::{
     backend::Backend,
     protocol,
     service::{
-        Service, ServiceKey, engine,
+        ServiceKey, engine,
         flags::{FULL_NAT, ONE_PACKET, TOA},
     },
     settings::{Settings, defense},
@@ -63,7 +63,7 @@ const FIRST_UNPRIVILEGED: u16 = 1024;
 pub fn schedule<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> Result<Choice, Reason> {
     let flow = &packet.flow;
     let settings = tables.settings().ok_or(Reason::NoServices)?;
-    let service = service(tables, settings, packet).ok_or(Reason::NotBalanced)?;
+    let service = tables.record(packet.service).ok_or(Reason::NotBalanced)?;
     let is_own_port = service.key.mark != 0 || service.key.port == flow.destination_port;
     // A backend's data connection to an FTP client; and FTP's service takes others for its clients alone.
     if flow.source_port == FTP_DATA || !is_own_port && service.persistence == 0 {
@@ -111,10 +111,10 @@ pub fn schedule<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> R
     }
 }
 
-/// The service that a client's packet is for: that of its firewall mark, else that of its port, else FTP's,
-/// else that of all ports (`ip_vs_service_find`).
+/// Where the record of the service lies that a client's packet is for: that of its firewall mark, else that of
+/// its port, else FTP's, else that of all ports (`ip_vs_service_find`).
 #[inline(always)]
-pub fn service<'a, T: Tables>(tables: &'a T, settings: &Settings, packet: &Packet) -> Option<&'a Service> {
+pub fn service<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Option<u32> {
     if packet.mark != 0
         && let Some(service) = tables.service(&ServiceKey::of_mark(packet.mark, packet.is_ipv4()))
     {

@@ -48,6 +48,10 @@ pub struct Packet {
     pub interface: u32,
     /// Its firewall mark, as far as the hook knows one; 0 for none.
     pub mark: u32,
+    /// The record of the service that it may open a connection of, once that is found.
+    pub service: u32,
+    /// [`crate::connection::Tracked::code`] of its connection, once there is one.
+    pub tracked: u32,
     /// TTL or hop limit.
     pub ttl: u8,
     /// TCP flags; 0 for other protocols.

@@ -7,7 +7,7 @@
 
 use crate::{
     Reason, Tables, connection, index,
-    open::{self, Choice},
+    open::Choice,
     packet::{Flow, Packet},
 };
 use lb_common::{
@@ -64,7 +64,7 @@ fn hash(key: &Flow, call: u64, settings: &Settings) -> u64 {
 #[inline(always)]
 pub fn follow<T: Tables>(tables: &T, packet: &Packet, call: u64) -> Result<Choice, Reason> {
     let settings = tables.settings().ok_or(Reason::NoServices)?;
-    let service = open::service(tables, settings, packet).ok_or(Reason::NotBalanced)?;
+    let service = tables.record(packet.service).ok_or(Reason::NotBalanced)?;
     let key = key(service, &packet.flow);
     let mut choice = Choice::default();
     let Some(found) = index::find_template(tables, &key, call, hash(&key, call, settings)) else {
@@ -102,7 +102,7 @@ pub fn follow<T: Tables>(tables: &T, packet: &Packet, call: u64) -> Result<Choic
 #[inline(always)]
 pub fn begin<T: Tables>(tables: &T, packet: &Packet, call: u64, member: u32) -> Result<u32, Reason> {
     let settings = tables.settings().ok_or(Reason::NoServices)?;
-    let service = open::service(tables, settings, packet).ok_or(Reason::NotBalanced)?;
+    let service = tables.record(packet.service).ok_or(Reason::NotBalanced)?;
     let member = tables.member(member).ok_or(Reason::NoBackend)?;
     let backend = tables.backend(member.backend).ok_or(Reason::NoBackend)?;
     let slot = tables.take_slot().ok_or(Reason::TableFull)?;

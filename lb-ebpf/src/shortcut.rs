@@ -108,6 +108,8 @@ fn plain<F: Frame>(frame: &F, flow: Flow, length: usize, end: u32, ttl: u8, bits
         end,
         interface: frame.interface(),
         mark: frame.mark(),
+        service: 0,
+        tracked: 0,
         ttl,
         tcp_flags: 0,
         bits,

@@ -53,8 +53,10 @@ pub trait Tables {
     /// Takes a free slot; `None` when the table is full.
     fn take_slot(&self) -> Option<u32>;
 
-    /// The service of a key.
-    fn service(&self, key: &ServiceKey) -> Option<&Service>;
+    /// Where the record of a key's service lies.
+    fn service(&self, key: &ServiceKey) -> Option<u32>;
+    /// A service.
+    fn record(&self, position: u32) -> Option<&Service>;
     /// The generation of the tables of firewall marks; 0 when there are no rules.
     fn marks(&self) -> u32;
     /// The table of destinations of a class.

@@ -16,9 +16,7 @@ use lb_common::{
 use lb_ebpf::{
     Reason, Route,
     host::{HostFrame, HostTables},
-    long_way,
-    packet::Packet,
-    shortcut,
+    long_way, shortcut,
 };
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -97,7 +95,7 @@ fn own(v6: bool) -> Address {
 fn own_port(v6: bool, udp: bool) -> u16 {
     let tables = tables(v6, Way::FullNat);
     let mut frame = HostFrame::new(packet(v6, Way::Nat, udp, false, SYN, 0));
-    long_way(&mut frame, &tables, &mut Packet::default());
+    long_way(&mut frame, &tables);
     u16::from_be(tables.connections.at(0).unwrap().source_port())
 }
 
@@ -138,7 +136,7 @@ fn established(v6: bool, way: Way, udp: bool) -> HostTables {
             continue;
         }
         let mut frame = HostFrame::new(packet(v6, way, udp, reply, flags, 0));
-        let outcome = long_way(&mut frame, &tables, &mut Packet::default());
+        let outcome = long_way(&mut frame, &tables);
         assert_eq!(outcome.reason, Reason::Redirected);
     }
     tables
@@ -187,7 +185,7 @@ proptest! {
             None => prop_assert_eq!(short.bytes, bytes, "it gave up, but changed the packet"),
             Some(outcome) => {
                 let mut long = HostFrame { partial, ..HostFrame::new(bytes) };
-                prop_assert_eq!(outcome, long_way(&mut long, &long_tables, &mut Packet::default()));
+                prop_assert_eq!(outcome, long_way(&mut long, &long_tables));
                 prop_assert_eq!(short.bytes, long.bytes);
                 for slot in 0..4 {
                     prop_assert_eq!(*short_tables.connections.at(slot).unwrap(), *long_tables.connections.at(slot).unwrap());

@@ -8,7 +8,7 @@ use aya::{
     programs::{ProgramError, ProgramInfo, TestRun as _, TestRunOptions, Xdp},
 };
 use aya_obj::programs::XdpAttachType;
-use lb_common::{address::Address, adoption::Adoption, bucket::buckets, settings::Settings};
+use lb_common::{address::Address, adoption::Adoption, bucket::buckets, settings::Settings, stage::Stage};
 use std::{
     ffi::OsString,
     fs, io,
@@ -21,7 +21,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb
 /// Why the kernel refused a program the last time.
 const VERIFIER_LOG: &str = "/run/lb-ctl/verifier.log";
 
-/// The map that leads from `balance` to `long_way`.
+/// The map that leads from `balance` to its stages.
 const STAGES: &str = "STAGES";
 
 /// `enum xdp_action` (`linux/bpf.h`).
@@ -60,10 +60,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Loads `balance` on the maps pinned in a directory; pins there the maps that are missing.
+    /// Loads `balance` and its stages on the maps pinned in a directory; pins there the maps that are missing.
     pub fn load(pins: &Path, variant: Variant) -> Result<Self> {
         let mut instance = Self::prepare(pins, variant)?;
-        for name in ["balance", "long_way"] {
+        for name in Stage::ALL.map(Stage::name).into_iter().chain(["balance"]) {
             instance.program(name)?.load().map_err(|error| explain(error.into()))?;
         }
         instance.join()?;
@@ -105,12 +105,15 @@ impl Instance {
         Ok(Self { variant, ebpf })
     }
 
-    /// Lets `balance` end in `long_way`.
+    /// Lets the programs end in each other.
     fn join(&mut self) -> Result<()> {
-        let long_way = self.program("long_way")?.fd()?.try_clone()?;
-        let stages = self.ebpf.map_mut(STAGES).context("the object has no map STAGES")?;
-        let mut stages = ProgramArray::try_from(stages)?;
-        stages.set(0, &long_way, 0).context("cannot join the two programs of the balancer")
+        for stage in Stage::ALL {
+            let program = self.program(stage.name())?.fd()?.try_clone()?;
+            let stages = self.ebpf.map_mut(STAGES).context("the object has no map STAGES")?;
+            let mut stages = ProgramArray::try_from(stages)?;
+            stages.set(stage as u32, &program, 0).context("cannot join the programs of the balancer")?;
+        }
+        Ok(())
     }
 
     /// A program of this instance.
@@ -128,7 +131,7 @@ impl Instance {
     }
 
     /// Pins `balance` under a name, in place of what was pinned there, and beforehand the map that
-    /// leads to `long_way`: the kernel empties such a map when nobody holds it.
+    /// leads to its stages: the kernel empties such a map when nobody holds it.
     pub fn pin(&mut self, pins: &Path, name: &str) -> Result<()> {
         let path = pins.join(stages_name(self.program("balance")?.info()?.id()));
         let stages = self.ebpf.map_mut(STAGES).context("the object has no map STAGES")?;

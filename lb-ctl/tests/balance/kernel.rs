@@ -21,6 +21,7 @@ use lb_common::{
     service::{Service, ServiceKey},
     settings::{Settings, Table},
     snat::{ADDRESSES, Ports, PortsKey},
+    stage::Stage,
 };
 use std::net::SocketAddr;
 
@@ -58,12 +59,14 @@ impl Kernel {
             .override_global("INDEX_MASK", &mask, true)
             .load(OBJECT)
             .unwrap();
-        for name in ["balance", "long_way", "arm", "disarm"] {
+        for name in Stage::ALL.map(Stage::name).into_iter().chain(["balance", "arm", "disarm"]) {
             program(&mut ebpf, name).load().unwrap_or_else(|error| panic!("{name}: {error}"));
         }
-        let long_way = program(&mut ebpf, "long_way").fd().unwrap().try_clone().unwrap();
-        let mut stages = ProgramArray::try_from(ebpf.map_mut("STAGES").unwrap()).unwrap();
-        stages.set(0, &long_way, 0).unwrap();
+        for stage in Stage::ALL {
+            let program = program(&mut ebpf, stage.name()).fd().unwrap().try_clone().unwrap();
+            let mut stages = ProgramArray::try_from(ebpf.map_mut("STAGES").unwrap()).unwrap();
+            stages.set(stage as u32, &program, 0).unwrap();
+        }
         Self { ebpf, connections }
     }
 

@@ -27,6 +27,7 @@ use lb_common::{
     service::{Service, ServiceKey},
     settings::{Settings, Table},
     snat::{self, Ports, PortsKey},
+    stage::Stage,
     traffic::{Rates, Traffic},
 };
 use lb_ebpf::{
@@ -147,10 +148,10 @@ pub static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
 #[btf_map]
 pub static TRACED: PerCpuArray<Packet, 1> = PerCpuArray::new();
 
-/// Where `balance` ends for a packet that is not plain: one entry, the program `long_way` of the same
-/// instance.
+/// The programs that `balance` ends in for a packet that is not plain, of the same instance: in the order of
+/// [`Stage::ALL`].
 #[map]
-pub static STAGES: ProgramArray = ProgramArray::with_max_entries(1, 0);
+pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32, 0);
 
 /// The sweep's timer.
 #[repr(C)]

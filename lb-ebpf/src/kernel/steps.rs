@@ -7,7 +7,6 @@
 use super::{frame::XdpFrame, tables::Maps};
 use aya_ebpf::bindings::xdp_md;
 use core::ptr::null_mut;
-use lb_common::bucket;
 use lb_ebpf::{
     Frame, Outcome, Reason, Steps,
     answer::{self, Answer},
@@ -78,17 +77,17 @@ impl Steps for Maps {
 
     #[inline(always)]
     fn track(&self, packet: &Packet, now: u32) -> Result<Tracked, Reason> {
-        result(unsafe { lb_track(packet, now) }).map(tracked)
+        result(unsafe { lb_track(packet, now) }).map(Tracked::from_code)
     }
 
     #[inline(always)]
     fn track_quoted<F: Frame>(&self, _frame: &F, packet: &Packet) -> Result<Tracked, Reason> {
-        result(unsafe { lb_track_quoted(self.context, packet) }).map(tracked)
+        result(unsafe { lb_track_quoted(self.context, packet) }).map(Tracked::from_code)
     }
 
     #[inline(always)]
     fn refresh<F: Frame>(&self, _frame: &F, packet: &Packet, tracked: Tracked, now: u32) -> Exit {
-        exit(unsafe { lb_refresh(self.context, packet, code(tracked), now) })
+        exit(unsafe { lb_refresh(self.context, packet, tracked.code(), now) })
     }
 
     #[inline(always)]
@@ -99,17 +98,17 @@ impl Steps for Maps {
         tracked: Tracked,
         exit: Exit,
     ) -> Result<(), Reason> {
-        self::exit(unsafe { lb_tell(self.context, packet, code(tracked), exit_code(exit)) })
+        self::exit(unsafe { lb_tell(self.context, packet, tracked.code(), exit_code(exit)) })
     }
 
     #[inline(always)]
     fn forward<F: Frame>(&self, _frame: &mut F, packet: &Packet, tracked: Tracked, exit: Exit) -> Outcome {
-        unpack(unsafe { lb_forward(self.context, packet, code(tracked), exit_code(exit)) })
+        unpack(unsafe { lb_forward(self.context, packet, tracked.code(), exit_code(exit)) })
     }
 
     #[inline(always)]
     fn translate<F: Frame>(&self, _frame: &mut F, packet: &Packet, tracked: Tracked, exit: Exit) -> Outcome {
-        unpack(unsafe { lb_translate(self.context, packet, code(tracked), exit_code(exit)) })
+        unpack(unsafe { lb_translate(self.context, packet, tracked.code(), exit_code(exit)) })
     }
 
     #[inline(always)]
@@ -174,16 +173,6 @@ fn unpack_choice(packed: u64) -> Choice {
 #[inline(always)]
 fn choice(packed: u64) -> Result<Choice, Reason> {
     if packed >= FAILED { Err(reason(packed as u32)) } else { Ok(unpack_choice(packed)) }
-}
-
-#[inline(always)]
-fn code(tracked: Tracked) -> u32 {
-    tracked.slot << 1 | tracked.direction as u32
-}
-
-#[inline(always)]
-fn tracked(code: u32) -> Tracked {
-    Tracked { slot: code >> 1, direction: bucket::direction(code as u64) }
 }
 
 #[inline(always)]
@@ -263,31 +252,49 @@ unsafe extern "C" fn lb_end(slot: u32, word: u64) -> u32 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn lb_track(packet: *const Packet, now: u32) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
-    pack_result(connection::track(&UNROUTED, packet, now).map(code))
+    pack_result(connection::track(&UNROUTED, packet, now).map(Tracked::code))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn lb_track_quoted(context: *mut xdp_md, packet: *const Packet) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
-    pack_result(icmp::track(&XdpFrame::of(context), &UNROUTED, packet).map(code))
+    pack_result(icmp::track(&XdpFrame::of(context), &UNROUTED, packet).map(Tracked::code))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn lb_refresh(context: *mut xdp_md, packet: *const Packet, code: u32, now: u32) -> u32 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u32 };
-    exit_code(nexthop::refresh(&XdpFrame::of(context), &Maps { context }, packet, tracked(code), now))
+    exit_code(nexthop::refresh(
+        &XdpFrame::of(context),
+        &Maps { context },
+        packet,
+        Tracked::from_code(code),
+        now,
+    ))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn lb_tell(context: *mut xdp_md, packet: *mut Packet, code: u32, number: u32) -> u32 {
     let Some(packet) = (unsafe { packet.as_mut() }) else { return Reason::Raced as u32 };
-    exit_code(toa::insert(&mut XdpFrame::of(context), &UNROUTED, packet, tracked(code), exit(number)))
+    exit_code(toa::insert(
+        &mut XdpFrame::of(context),
+        &UNROUTED,
+        packet,
+        Tracked::from_code(code),
+        exit(number),
+    ))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn lb_forward(context: *mut xdp_md, packet: *const Packet, code: u32, number: u32) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
-    pack(forward::forward(&mut XdpFrame::of(context), &UNROUTED, packet, tracked(code), exit(number)))
+    pack(forward::forward(
+        &mut XdpFrame::of(context),
+        &UNROUTED,
+        packet,
+        Tracked::from_code(code),
+        exit(number),
+    ))
 }
 
 #[unsafe(no_mangle)]
@@ -298,7 +305,13 @@ unsafe extern "C" fn lb_translate(
     number: u32,
 ) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
-    pack(icmp::translate(&mut XdpFrame::of(context), &UNROUTED, packet, tracked(code), exit(number)))
+    pack(icmp::translate(
+        &mut XdpFrame::of(context),
+        &UNROUTED,
+        packet,
+        Tracked::from_code(code),
+        exit(number),
+    ))
 }
 
 #[unsafe(no_mangle)]

@@ -124,10 +124,14 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn service(&self, key: &ServiceKey) -> Option<&Service> {
+    fn service(&self, key: &ServiceKey) -> Option<u32> {
         let bank = maps::SETTINGS.get(0)?.bank as u8;
-        let slot = unsafe { maps::SERVICES.get(&ServiceKey { bank, ..*key }) }?;
-        maps::RECORDS.get(*slot)
+        unsafe { maps::SERVICES.get(&ServiceKey { bank, ..*key }) }.copied()
+    }
+
+    #[inline(always)]
+    fn record(&self, position: u32) -> Option<&Service> {
+        maps::RECORDS.get(position)
     }
 
     #[inline(always)]

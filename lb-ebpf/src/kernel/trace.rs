@@ -6,10 +6,7 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use aya_log_ebpf::info;
 use core::{net::Ipv6Addr, ptr::null_mut};
 use lb_common::address::Address;
-use lb_ebpf::{
-    Outcome,
-    packet::{Flow, Packet},
-};
+use lb_ebpf::{Outcome, packet::Flow};
 
 /// Remembers the flow of a packet before it is rewritten.
 #[inline(always)]
