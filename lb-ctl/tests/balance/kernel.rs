@@ -206,6 +206,17 @@ impl Kernel {
             .sum()
     }
 
+    /// Ports that full NAT has given out; each page counts its own.
+    pub fn taken(&mut self) -> u64 {
+        let map: HashMap<_, PortsKey, Ports> =
+            HashMap::try_from(self.ebpf.map_mut("PORTS").unwrap()).unwrap();
+        let of_page = |Ports { taken, rows }: Ports| {
+            assert_eq!(taken, rows.iter().map(|row| u64::from(row.count_ones())).sum::<u64>());
+            taken
+        };
+        map.iter().map(|page| of_page(page.unwrap().1)).sum()
+    }
+
     /// Active and inactive connections of each backend, as it counts them.
     pub fn counted(&mut self) -> [(u32, u32); 4] {
         let map: Array<_, Backend> = self.array("BACKENDS");
