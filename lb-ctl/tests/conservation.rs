@@ -1,7 +1,6 @@
 //! What connections take comes back, by every method: a million of them through `BPF_PROG_TEST_RUN` of the program
 //! that is loaded in earnest. Needs root.
 
-#[allow(dead_code, reason = "a part of it is for tests/packets.rs")]
 mod balance;
 #[path = "../../lb-ebpf/tests/scenario/mod.rs"]
 mod scenario;

@@ -29,13 +29,15 @@ fn try_forward<F: Frame, T: Tables>(
     tracked: Tracked,
     exit: Exit,
 ) -> Result<Outcome, Reason> {
+    let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
     if packet.ttl <= 1 {
         return Err(match tracked.direction {
             // RFC 1122 §3.2.2: no error about an error.
-            Direction::Forward if packet.is_icmp() => Reason::IcmpTtlExpired,
-            Direction::Forward => Reason::TtlExpired,
-            // As with IPVS, whose hook for replies comes after the kernel's own check.
-            Direction::Reply => Reason::ReplyTtlExpired,
+            _ if packet.is_icmp() => Reason::IcmpTtlExpired,
+            // As with IPVS, whose hook for replies comes after the kernel's own check. The host would take a
+            // reply by full NAT, which is for its address.
+            Direction::Reply if !connection.is_full_nat() => Reason::ReplyTtlExpired,
+            _ => Reason::TtlExpired,
         });
     }
     let exit = match exit {
@@ -44,7 +46,6 @@ fn try_forward<F: Frame, T: Tables>(
         }
         exit => exit,
     };
-    let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
     match connection.method() {
         method::ROUTE => route::forward(frame, packet, connection, exit),
         method::TUNNEL => tunnel::forward(frame, tables, packet, connection, exit),

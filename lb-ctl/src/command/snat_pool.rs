@@ -123,7 +123,7 @@ pub fn warn(pool: &Pool) -> Result<()> {
 
 /// The interface that has an address.
 fn holder(interfaces: &[Interface], address: IpAddr) -> Option<&str> {
-    let has = |interface: &&Interface| interface.addresses.contains(&address);
+    let has = |interface: &&Interface| interface.held.contains(&address);
     interfaces.iter().find(has).map(|interface| interface.name.as_str())
 }
 

@@ -25,8 +25,10 @@ pub struct Interface {
     pub carrier: Option<u32>,
     /// The longest IP packet, in bytes.
     pub mtu: u32,
-    /// Its addresses of global scope, in the kernel's order.
+    /// Its addresses of global scope that the kernel would choose from, in its order.
     pub addresses: Vec<IpAddr>,
+    /// All its addresses.
+    pub held: Vec<IpAddr>,
     /// The id of the XDP program attached to it, and how.
     pub program: Option<(Mode, u32)>,
     /// Its XDP features ([`features`]); `None` where the kernel (before 6.3) does not tell.
@@ -79,8 +81,9 @@ pub fn all() -> Result<Vec<Interface>> {
     let mut interfaces: Vec<_> = answers.iter().filter_map(|answer| parse(answer)).collect();
     let addresses = addresses()?;
     for interface in &mut interfaces {
-        let own = addresses.iter().filter(|(index, _)| *index == interface.index);
-        interface.addresses = own.map(|(_, address)| *address).collect();
+        let own = addresses.iter().filter(|(index, ..)| *index == interface.index);
+        interface.held = own.clone().map(|(_, address, _)| *address).collect();
+        interface.addresses = own.filter(|(.., chosen)| *chosen).map(|(_, address, _)| *address).collect();
         interface.features = features.as_ref().and_then(|features| features.get(&interface.index).copied());
     }
     Ok(interfaces)
@@ -115,28 +118,29 @@ fn parse(answer: &[u8]) -> Option<Interface> {
         bus: link.get(&IFLA_PARENT_DEV_BUS_NAME).map(|bus| text(bus)),
         mtu: number(libc::IFLA_MTU)?,
         addresses: vec![],
+        held: vec![],
         program: program(),
         features: None,
     })
 }
 
-/// Addresses of global scope that packets of this host may carry, with their interfaces' indexes.
-fn addresses() -> Result<Vec<(u32, IpAddr)>> {
+/// An interface's index, an address of it, and whether the kernel would choose it as the source of a packet.
+type Held = (u32, IpAddr, bool);
+
+fn addresses() -> Result<Vec<Held>> {
     // An `ifaddrmsg` (`linux/if_addr.h`): all zero asks for every address.
     let answers = dump(NETLINK_ROUTE, libc::RTM_GETADDR, vec![0; 8]).context("cannot list the addresses")?;
     Ok(answers.iter().filter_map(|answer| parse_address(answer)).collect())
 }
 
-fn parse_address(answer: &[u8]) -> Option<(u32, IpAddr)> {
+fn parse_address(answer: &[u8]) -> Option<Held> {
     const UNUSABLE: u8 =
         (libc::IFA_F_SECONDARY | libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED | libc::IFA_F_DEPRECATED)
             as u8;
 
     let header = answer.first_chunk::<8>()?;
     let [_family, _prefix, flags, scope, ..] = *header;
-    if scope != libc::RT_SCOPE_UNIVERSE || flags & UNUSABLE != 0 {
-        return None;
-    }
+    let is_chosen = scope == libc::RT_SCOPE_UNIVERSE && flags & UNUSABLE == 0;
     let address = attributes(&answer[8..]);
     // On a point-to-point interface the other attribute, IFA_ADDRESS, is the far end's.
     let bytes = address.get(&libc::IFA_LOCAL).or(address.get(&libc::IFA_ADDRESS))?;
@@ -145,7 +149,7 @@ fn parse_address(answer: &[u8]) -> Option<(u32, IpAddr)> {
         16 => IpAddr::from(*bytes.first_chunk::<16>()?),
         _ => return None,
     };
-    Some((u32::from_ne_bytes(*header[4..].first_chunk()?), address))
+    Some((u32::from_ne_bytes(*header[4..].first_chunk()?), address, is_chosen))
 }
 
 /// XDP features by interface index, from the `netdev` family (`Documentation/netlink/specs/netdev.yaml`).

@@ -1,4 +1,5 @@
 //! What the tests of `packets.rs` stand on.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 #[path = "../namespace/mod.rs"]
 pub mod namespace;

@@ -27,13 +27,15 @@ pub fn forward<F: Frame, T: Tables>(
     mut exit: Exit,
 ) -> Result<Outcome, Reason> {
     let after = after(tables, connection, &packet.flow, direction);
+    let is_full = connection.is_full_nat();
     let hop = nexthop::hop(connection, direction);
     if hop.interface != 0 && packet.length() > hop.mtu as u32 {
         exit = Err(Reason::KernelFragment);
         if packet.bits & bits::DONT_FRAGMENT != 0 && !frame.keeps_buffer() {
             return match direction {
-                Direction::Forward => Ok(Outcome { reason: Reason::TooBig, detail: hop.mtu as u32 }),
-                Direction::Reply => Err(Reason::ReplyTooBig),
+                Direction::Reply if !is_full => Err(Reason::ReplyTooBig),
+                // A reply by full NAT is for this host's address: the host would take it.
+                _ => Ok(Outcome { reason: Reason::TooBig, detail: hop.mtu as u32 }),
             };
         }
     }

@@ -47,7 +47,29 @@ fn flows(e: &Ends) -> Vec<Scenario> {
     if family(e) == "IPv4" {
         (answer.service, answer.identification) = (0xc0, 0);
     }
+    let from_source = |kind, code, detail, about: &Packet, longest: usize| {
+        let about = about.packet();
+        let mut answer =
+            icmp(e.source, e.web, kind, code, detail, about[..about.len().min(longest)].to_vec());
+        if family(e) == "IPv4" {
+            (answer.service, answer.identification) = (0xc0, 0);
+        }
+        Some(answer.link(WEB_MAC, INSIDE_MAC).frame())
+    };
+    let long_reply = tcp(e.web, e.source, ACK).data(vec![b'x'; 1600]).dont_fragment();
+    let last_reply = tcp(e.web, e.source, ACK).ttl(1);
+    let time = if family(e) == "IPv4" { 11 } else { 3 };
     vec![
+        opened(name(e, "a reply larger than the MTU is answered by the source"), e).web_sends(
+            long_reply.clone(),
+            AnsweredTooBig,
+            from_source(kind, code, 1500, &long_reply, longest),
+        ),
+        opened(name(e, "a reply whose TTL ends here is answered by the source"), e).web_sends(
+            last_reply.clone(),
+            AnsweredTimeExceeded,
+            from_source(time, 0, 0, &last_reply, longest),
+        ),
         opened(name(e, "the backend sees the balancer, the client the service"), e)
             .web_sends(
                 tcp(e.web, e.source, SYN | ACK),
