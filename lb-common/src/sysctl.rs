@@ -3,7 +3,7 @@
 macro_rules! sysctls {
     ($($name:ident $text:literal $default:literal ..=$most:literal $words:literal,)*) => {
         /// A sysctl that changes what the balancer does.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Sysctl {
             $(#[doc = $words] $name,)*
         }

@@ -17,7 +17,7 @@ pub use text::{END, write, write_body};
 
 use crate::{
     spec::{Endpoint, ServiceName},
-    store::{Change, MemberSettings, Pool, Schedule, Store, Timeouts, Version},
+    store::{Change, MemberSettings, Pool, Schedule, Store, Sysctls, Timeouts, Version},
 };
 use anyhow::Result;
 use lb_common::{address::Address, backend::Member};
@@ -30,6 +30,8 @@ pub struct Configuration {
     pub timeouts: Option<Timeouts>,
     /// The pool of full NAT; `None` is as it is.
     pub pool: Option<Pool>,
+    /// Those that are not named are as they are.
+    pub sysctls: Sysctls,
     /// In the order in which they were added.
     pub services: Vec<Service>,
 }
@@ -65,6 +67,7 @@ impl Configuration {
         Ok(Self {
             timeouts: Some(store.timeouts()),
             pool: Some(store.pool()),
+            sysctls: store.sysctls(),
             services: services(versions.iter(), identity),
         })
     }
@@ -75,6 +78,7 @@ impl Configuration {
         Self {
             timeouts: Some(change.timeouts()),
             pool: Some(change.pool()),
+            sysctls: change.sysctls(),
             services: services(versions.collect::<Vec<_>>().into_iter(), |member| change.identity(member)),
         }
     }
@@ -84,18 +88,32 @@ impl Configuration {
         let services = others.iter().flat_map(|other| &other.services);
         let named: HashSet<_> = services.map(|service| service.name.key()).collect();
         let services = self.services.iter().filter(|service| named.contains(&service.name.key()));
-        Self { timeouts: self.timeouts, pool: self.pool.clone(), services: services.cloned().collect() }
+        Self { services: services.cloned().collect(), ..self.settings() }
+    }
+
+    /// Its settings, without its services.
+    pub fn settings(&self) -> Self {
+        Self {
+            timeouts: self.timeouts,
+            pool: self.pool.clone(),
+            sysctls: self.sysctls.clone(),
+            services: vec![],
+        }
     }
 
     /// The parts that a change is about to replace, and what it puts there.
     pub fn of_both_sides(change: &Change) -> (Self, Self) {
         let (old, new) = change.sides();
-        let of = |timeouts, pool, versions: Vec<&Version>| Self {
+        let of = |timeouts, pool, sysctls, versions: Vec<&Version>| Self {
             timeouts: Some(timeouts),
             pool: Some(pool),
+            sysctls,
             services: services(versions.into_iter(), |member| change.identity(member)),
         };
-        (of(change.timeouts_before(), change.pool_before(), old), of(change.timeouts(), change.pool(), new))
+        (
+            of(change.timeouts_before(), change.pool_before(), change.sysctls_before(), old),
+            of(change.timeouts(), change.pool(), change.sysctls(), new),
+        )
     }
 }
 

@@ -17,6 +17,7 @@ use lb_common::{
     protocol,
     scheduler::{Scheduler, flags},
     service::engine,
+    sysctl::{Sysctl, WITHOUT_EFFECT},
     tunnel::kind,
 };
 use std::{
@@ -261,6 +262,17 @@ pub fn parse_tunnel(text: &str) -> Result<u8> {
 /// The name of a kind of tunnel.
 pub fn tunnel_name(number: u8) -> &'static str {
     TUNNELS.iter().find(|(kind, _)| *kind == number).map_or("n/a", |(_, name)| name)
+}
+
+/// Reads the name of a sysctl that has an effect here.
+pub fn parse_sysctl(name: &str) -> Result<Sysctl> {
+    let sysctl = Sysctl::ALL.iter().find(|sysctl| sysctl.name() == name);
+    let inert = WITHOUT_EFFECT.iter().find(|(inert, _)| *inert == name);
+    match (sysctl, inert) {
+        (Some(sysctl), _) => Ok(*sysctl),
+        (None, Some((_, why))) => usage!("{name} changes nothing here: {why}"),
+        (None, None) => usage!("'{name}' is no sysctl of IPVS; lb-ctl sysctl shows all"),
+    }
 }
 
 /// Reads a number of an option between 0 and `most`.

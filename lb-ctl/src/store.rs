@@ -32,7 +32,7 @@ pub use member::MemberSettings;
 pub use pool::{Pool, Source};
 pub use schedule::{Schedule, check_full_nat};
 pub use service::Version;
-pub use settings::Timeouts;
+pub use settings::{Sysctls, Timeouts};
 pub use traffic::add;
 
 use self::services::Services;

@@ -58,6 +58,7 @@ impl Balancer {
         self.ok("service add -u 10.9.0.1:53 -s mh -b mh-port");
         self.ok("backend add -u 10.9.0.1:53 -r 10.9.0.13 -g");
         self.ok("set 800 100 60");
+        self.ok("sysctl drop_entry=1 sloppy_tcp=1");
     }
 }
 
@@ -68,13 +69,16 @@ fn what_was_saved_comes_back_exactly() {
     let saved = balancer.path("saved.toml").display().to_string();
     balancer.ok(&format!("save {saved}"));
     let shown = balancer.shown();
-    let listed = balancer.ok("list -n") + &balancer.ok("list -n --thresholds") + &balancer.ok("set");
+    let listed =
+        || ["list -n", "list -n --thresholds", "set", "sysctl"].map(|arguments| balancer.ok(arguments));
+    let before = listed();
     balancer.ok("clear");
     balancer.ok("set 900 120 300");
+    balancer.ok("sysctl drop_entry=0 sloppy_tcp=0 run_estimation=0");
     assert_ne!(balancer.shown(), shown);
     balancer.ok(&format!("restore {saved}"));
     assert_eq!(balancer.shown(), shown);
-    assert_eq!(balancer.ok("list -n") + &balancer.ok("list -n --thresholds") + &balancer.ok("set"), listed);
+    assert_eq!(listed(), before);
     assert_eq!(balancer.ok("save"), fs::read_to_string(&saved).unwrap(), "the order too");
 }
 
@@ -165,6 +169,9 @@ fn an_error_names_line_and_column_and_changes_nothing() {
             "from 0 to",
         ),
         ("[timeouts]\ntcp = 0\n", "2:7", "from 1 to"),
+        ("[sysctls]\ndrop_entry = 4\n", "2:14", "from 0 to 3"),
+        ("[sysctls]\nsloppy_tcp = 1\nconntrack = 1\n", "3:1", "netfilter"),
+        ("[sysctls]\nsloppy_udp = 1\n", "2:1", "'sloppy_udp'"),
         ("[[service]]\nscheduler = \"rr\"\n", "1:1", "tcp, udp, sctp and mark"),
         ("[[service]]\ntcp = 10.9.0.1\n", "2:", ""),
         ("[[service]]\ntcp = \"10.9.0.1:0\"\n", "1:1", "must be persistent"),
@@ -216,17 +223,40 @@ fn apply_makes_the_smallest_change_and_twice_none() {
     balancer.set_up();
     let text = balancer.shown();
     let wanted = text.replace("weight = 3", "weight = 5").replace("tcpfin = 100", "tcpfin = 90");
+    let wanted = wanted.replace("sloppy_tcp = 1", "sloppy_tcp = 0");
     let file = balancer.file("services.toml", &wanted);
     let difference = balancer.run(&format!("diff {file}"));
     assert_eq!(difference.status.code(), Some(1));
     let difference = String::from_utf8(difference.stdout).unwrap();
-    assert_eq!(difference, "~ timeouts tcpfin 100 => 90\n~ tcp 10.9.0.1:80 -> 10.9.0.11:80 weight 3 => 5\n");
+    assert_eq!(
+        difference,
+        "~ timeouts tcpfin 100 => 90\n~ sysctl sloppy_tcp 1 => 0\n\
+         ~ tcp 10.9.0.1:80 -> 10.9.0.11:80 weight 3 => 5\n"
+    );
     assert_eq!(balancer.ok(&format!("apply --dry-run {file}")), difference);
     assert_eq!(balancer.shown(), text);
     assert_eq!(balancer.ok(&format!("apply {file}")), difference);
     assert_eq!(balancer.shown(), wanted);
     assert_eq!(balancer.ok(&format!("apply {file}")), "");
     assert_eq!(balancer.ok(&format!("diff {file}")), "");
+}
+
+#[test]
+fn settings_that_a_file_does_not_name_stay() {
+    let balancer = Balancer::new();
+    balancer.set_up();
+    let settings = || balancer.ok("set") + &balancer.ok("sysctl");
+    let before = settings();
+    let file = balancer.file("services.toml", "[[service]]\ntcp = \"10.9.0.1:80\"\nscheduler = \"rr\"\n");
+    balancer.ok(&format!("apply {file}"));
+    let rules = balancer.file("rules", "-A -t 10.9.0.1:81 -s rr\n");
+    balancer.ok(&format!("restore {rules}"));
+    assert_eq!(settings(), before);
+    let text = "[timeouts]\nudp = 7\n[sysctls]\nconn_reuse_mode = 0\n[[service]]\ntcp = \"10.9.0.1:80\"\n";
+    balancer.ok(&format!("apply {}", balancer.file("services.toml", text)));
+    let named =
+        before.replace("800 100 60", "800 100 7").replace("conn_reuse_mode = 1", "conn_reuse_mode = 0");
+    assert_eq!(settings(), named);
 }
 
 #[test]
@@ -238,7 +268,10 @@ fn rollback_undoes_change_by_change() {
     let second = balancer.shown();
     balancer.ok("service edit -u 10.9.0.1:53 -s sh");
     balancer.ok("set 0 0 70");
-    balancer.ok("rollback");
+    balancer.ok("sysctl sloppy_tcp=0 expire_nodest_conn=1");
+    for _ in 0..2 {
+        balancer.ok("rollback");
+    }
     balancer.ok("rollback");
     assert_eq!(balancer.shown(), second);
     balancer.ok("rollback");
@@ -251,7 +284,7 @@ fn rollback_undoes_change_by_change() {
     assert_eq!(sorted(&balancer.shown()), sorted(&first));
     let history = balancer.ok("history");
     assert!(history.contains("service del -t 10.9.0.1:80") && history.contains("(undid "), "{history}");
-    for _ in 0..6 {
+    for _ in 0..7 {
         balancer.ok("rollback");
     }
     let error = balancer.fails(1, "rollback");

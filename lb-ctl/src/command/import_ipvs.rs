@@ -15,7 +15,7 @@ use std::{
     io::{self, Write as _},
 };
 
-/// Build the services, backends and timeouts that the kernel's IPVS has now.
+/// Build the services, backends, timeouts and sysctls that the kernel's IPVS has now.
 ///
 /// Nothing is taken from IPVS. From then on new connections are balanced here; those that IPVS holds go on there
 /// until they end, or, with --connections, here. `ipvsadm -C` then ends IPVS.
@@ -47,8 +47,7 @@ impl Args {
                 let options = name.options();
                 bail!("service {name} exists here already: lb-ctl service del {options}, or lb-ctl clear");
             }
-            let before = Configuration { timeouts: Some(change.timeouts()), pool: None, services: vec![] };
-            Difference::between(&before, &imported).ask(change)
+            Difference::between(&Configuration::of_change(change).settings(), &imported).ask(change)
         })?;
         let backends: usize = imported.services.iter().map(|service| service.backends.len()).sum();
         println!("imported {} services with {backends} backends", imported.services.len());
@@ -68,6 +67,9 @@ impl Args {
         View::Table.write(&mut out, &imported.into(), &mut Names::new(true), false)?;
         if let Some(Timeouts { tcp, tcpfin, udp }) = imported.timeouts {
             writeln!(out, "Timeout (tcp tcpfin udp): {tcp} {tcpfin} {udp}")?;
+        }
+        for (sysctl, value) in imported.sysctls.iter().filter(|(sysctl, value)| sysctl.default() != **value) {
+            writeln!(out, "{} = {value}", sysctl.name())?;
         }
         if self.connections {
             writeln!(out, "{} connections", ipvs::entries()?.len())?;

@@ -1,8 +1,9 @@
 //! `lb-ctl sysctl`: IPVS's sysctls.
 
 use crate::{
-    spec::{parse_number, usage},
+    spec::{parse_number, parse_sysctl},
     store::Store,
+    transaction,
 };
 use anyhow::Result;
 use lb_common::sysctl::{Sysctl, WITHOUT_EFFECT};
@@ -40,15 +41,15 @@ impl Args {
         // A value that cannot be meant has been refused by now: all of them change, or none.
         let changes: Vec<_> = asked.iter().filter_map(Asked::change).collect();
         if !changes.is_empty() {
-            let mut store = Store::lock()?;
-            for (sysctl, value) in changes {
-                store.set_sysctl(sysctl, value);
-            }
+            transaction::make(|change| {
+                changes.iter().for_each(|(sysctl, value)| change.set_sysctl(*sysctl, *value));
+                Ok(())
+            })?;
         }
-        let store = Store::open()?;
+        let values = Store::open()?.sysctls();
         for asked in asked {
             match asked {
-                Asked::Show(Ok(sysctl)) => println!("{} = {}", sysctl.name(), store.sysctl(sysctl)),
+                Asked::Show(Ok(sysctl)) => println!("{} = {}", sysctl.name(), values[&sysctl]),
                 Asked::Show(Err(why)) => println!("# without effect: {why}"),
                 Asked::Change(..) => {}
             }
@@ -65,16 +66,14 @@ impl Asked {
             None => (text.trim(), None),
         };
         let name = name.strip_prefix("net.ipv4.vs.").unwrap_or(name);
-        let sysctl = Sysctl::ALL.iter().find(|sysctl| sysctl.name() == name);
         let inert = WITHOUT_EFFECT.iter().find(|(inert, _)| *inert == name);
-        match (sysctl, inert, value) {
-            (Some(sysctl), _, Some(value)) => {
-                Ok(Self::Change(*sysctl, parse_number(name, value, sysctl.most())?))
+        match (inert, value) {
+            (Some((_, why)), None) => Ok(Self::Show(Err(why))),
+            (_, None) => Ok(Self::Show(Ok(parse_sysctl(name)?))),
+            (_, Some(value)) => {
+                let sysctl = parse_sysctl(name)?;
+                Ok(Self::Change(sysctl, parse_number(name, value, sysctl.most())?))
             }
-            (Some(sysctl), _, None) => Ok(Self::Show(Ok(*sysctl))),
-            (None, Some((_, why)), None) => Ok(Self::Show(Err(why))),
-            (None, Some((_, why)), Some(_)) => usage!("{name} changes nothing here: {why}"),
-            (None, None, _) => usage!("'{name}' is no sysctl of IPVS; lb-ctl sysctl shows all"),
         }
     }
 
@@ -87,8 +86,8 @@ impl Asked {
 }
 
 fn show_all(store: &Store) {
-    for sysctl in Sysctl::ALL {
-        println!("{} = {}", sysctl.name(), store.sysctl(*sysctl));
+    for (sysctl, value) in store.sysctls() {
+        println!("{} = {value}", sysctl.name());
     }
     for (name, why) in WITHOUT_EFFECT {
         println!("# {name}: {why}");

@@ -7,6 +7,7 @@ use crate::{
     store::{Change, Pool, Timeouts},
 };
 use anyhow::{Context as _, Result};
+use lb_common::sysctl::Sysctl;
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
@@ -19,6 +20,8 @@ pub enum Step {
     Timeouts(Timeouts, Timeouts),
     /// Another pool of full NAT.
     Pool(Pool, Pool),
+    /// Another value of a sysctl.
+    Sysctl(Sysctl, u32, u32),
     /// A service goes, with its backends.
     RemoveService(Service),
     /// A service comes, with its backends.
@@ -55,6 +58,13 @@ impl Difference {
             && old != new
         {
             steps.push(Step::Pool(old.clone(), new.clone()));
+        }
+        for (sysctl, new) in &new.sysctls {
+            if let Some(old) = old.sysctls.get(sysctl)
+                && old != new
+            {
+                steps.push(Step::Sysctl(*sysctl, *old, *new));
+            }
         }
         let wanted: HashSet<_> = new.services.iter().map(|service| service.name.key()).collect();
         let gone = old.services.iter().filter(|service| !wanted.contains(&service.name.key()));
@@ -102,6 +112,10 @@ impl Step {
                 Ok(())
             }
             Self::Pool(_, new) => change.set_pool(new.clone()),
+            Self::Sysctl(sysctl, _, new) => {
+                change.set_sysctl(*sysctl, *new);
+                Ok(())
+            }
             Self::RemoveService(service) => change.remove_service(&service.name.key()),
             Self::AddService(service) => {
                 change.add_service(service.name.key(), service.schedule)?;
@@ -130,6 +144,9 @@ impl Step {
                 let line = |sign, address: &IpAddr| (sign, format!("snat-pool {address}"));
                 let gone = old.difference(new).map(|address| line('-', address));
                 gone.chain(new.difference(old).map(|address| line('+', address))).collect()
+            }
+            Self::Sysctl(sysctl, old, new) => {
+                vec![('~', format!("sysctl {} {old} => {new}", sysctl.name()))]
             }
             Self::RemoveService(service) => whole('-', service),
             Self::AddService(service) => whole('+', service),

@@ -9,9 +9,9 @@ use crate::{
     command::{backend::check, snat_pool::parse_source},
     spec::{
         Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask, parse_engine, parse_flags, parse_scheduler,
-        parse_tunnel,
+        parse_sysctl, parse_tunnel,
     },
-    store::{MemberSettings, Pool, Schedule, Timeouts, check_full_nat},
+    store::{MemberSettings, Pool, Schedule, Sysctls, Timeouts, check_full_nat},
 };
 use anyhow::{Result, anyhow};
 use lb_common::{
@@ -23,7 +23,11 @@ use lb_common::{
     tunnel::{Tunnel, kind},
 };
 use serde::Deserialize;
-use std::{collections::HashMap, net::Ipv4Addr, ops::Range};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::Ipv4Addr,
+    ops::Range,
+};
 use toml::Spanned;
 
 /// 31 days, the most that ipvsadm takes for any timeout.
@@ -34,6 +38,8 @@ const SECONDS: u32 = 31 * 86_400;
 struct Document {
     timeouts: Option<TimeoutsTable>,
     snat_pool: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    sysctls: BTreeMap<Spanned<String>, Spanned<i64>>,
     #[serde(default)]
     service: Vec<Spanned<ServiceTable>>,
 }
@@ -124,7 +130,11 @@ impl Reader<'_> {
     }
 
     fn number(&self, value: &Option<Spanned<i64>>, least: u32, most: u32) -> Result<Option<u32>, Fault> {
-        self.option(value, |number| {
+        value.as_ref().map(|value| self.within(value, least, most)).transpose()
+    }
+
+    fn within(&self, value: &Spanned<i64>, least: u32, most: u32) -> Result<u32, Fault> {
+        self.value(value, |number| {
             let read = u32::try_from(*number).ok().filter(|number| (least..=most).contains(number));
             read.ok_or_else(|| anyhow!("{number} is not a number from {least} to {most}"))
         })
@@ -143,6 +153,11 @@ impl Reader<'_> {
             let address = |text: &Spanned<String>| self.value(text, |text| parse_source(text));
             pool.iter().map(address).collect::<Result<Pool, _>>()
         });
+        let sysctls = document.sysctls.iter().map(|(name, value)| -> Result<_, Fault> {
+            let sysctl = self.value(name, |name| parse_sysctl(name))?;
+            Ok((sysctl, self.within(value, 0, sysctl.most())?))
+        });
+        let sysctls = sysctls.collect::<Result<Sysctls, _>>()?;
         let mut seen = HashMap::new();
         let mut services = Vec::with_capacity(document.service.len());
         for table in &document.service {
@@ -157,7 +172,7 @@ impl Reader<'_> {
             }
             services.push(service);
         }
-        Ok(Configuration { timeouts: timeouts.transpose()?, pool: pool.transpose()?, services })
+        Ok(Configuration { timeouts: timeouts.transpose()?, pool: pool.transpose()?, sysctls, services })
     }
 
     fn name(&self, table: &Spanned<ServiceTable>) -> Result<ServiceName, Fault> {

@@ -4,7 +4,7 @@
 use super::{Backend, Service};
 use crate::{
     spec::{ServiceName, engine_name, flags_text, mask_text, tunnel_name},
-    store::{Pool, Timeouts},
+    store::{Pool, Sysctls, Timeouts},
 };
 use lb_common::{
     address::Address,
@@ -115,4 +115,9 @@ pub fn timeouts(timeouts: Timeouts) -> Vec<Field> {
 pub fn pool(pool: &Pool) -> Field {
     let addresses: Vec<_> = pool.iter().map(quoted).collect();
     field("snat-pool", format!("[{}]", addresses.join(", ")), false)
+}
+
+/// The sysctls that are named.
+pub fn sysctls(sysctls: &Sysctls) -> Vec<Field> {
+    sysctls.iter().map(|(sysctl, value)| field(sysctl.name(), value, false)).collect()
 }

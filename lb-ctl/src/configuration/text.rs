@@ -26,6 +26,10 @@ pub fn write_body(out: &mut impl Write, configuration: &Configuration) -> io::Re
         writeln!(out, "[timeouts]")?;
         fields(out, &field::timeouts(timeouts))?;
     }
+    if !configuration.sysctls.is_empty() {
+        writeln!(out, "\n[sysctls]")?;
+        fields(out, &field::sysctls(&configuration.sysctls))?;
+    }
     for service in &configuration.services {
         writeln!(out, "\n[[service]]")?;
         fields(out, &field::name(service.name))?;
@@ -51,7 +55,7 @@ mod tests {
     use crate::{
         configuration::{Backend, Service, parse},
         spec::{Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask},
-        store::{MemberSettings, Schedule, Timeouts},
+        store::{MemberSettings, Schedule, Sysctls, Timeouts},
     };
     use lb_common::{
         address::Address,
@@ -59,6 +63,7 @@ mod tests {
         limits::WEIGHT,
         scheduler::Scheduler,
         service::engine,
+        sysctl::Sysctl,
         tunnel::{Tunnel, flags, kind},
     };
     use proptest::prelude::*;
@@ -137,17 +142,23 @@ mod tests {
         IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1)),
     ];
 
+    fn sysctls() -> impl Strategy<Value = Sysctls> {
+        let one = prop::sample::select(Sysctl::ALL).prop_flat_map(|of| (Just(of), 0..=of.most()));
+        prop::collection::vec(one, 0..5).prop_map(Sysctls::from_iter)
+    }
+
     proptest! {
         #[test]
         fn a_configuration_survives_the_round_trip(
             services in prop::collection::vec(service(), 0..5),
             pool in prop::sample::subsequence(POOL.to_vec(), 1..=POOL.len()),
+            sysctls in sysctls(),
         ) {
             let mut seen = std::collections::HashSet::new();
             let services = services.into_iter().filter(|service| seen.insert(service.name.key())).collect();
             let timeouts = Some(Timeouts { tcp: 1, tcpfin: 2, udp: 2_678_400 });
             let pool = Some(pool.into_iter().collect());
-            let configuration = Configuration { timeouts, pool, services };
+            let configuration = Configuration { timeouts, pool, sysctls, services };
             let mut text = vec![];
             write(&mut text, &configuration).unwrap();
             let text = String::from_utf8(text).unwrap();

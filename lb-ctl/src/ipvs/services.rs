@@ -1,11 +1,11 @@
-//! Services, backends and timeouts, by generic netlink (`net/netfilter/ipvs/ip_vs_ctl.c`,
+//! Services, backends, timeouts and sysctls, by generic netlink (`net/netfilter/ipvs/ip_vs_ctl.c`,
 //! `include/uapi/linux/ip_vs.h`).
 
 use crate::{
     configuration::{Backend, Configuration, Service},
     program::netlink::{self, attribute, attributes, bytes, text},
     spec::{Endpoint, ServiceName, ipv4_mask, ipv6_mask},
-    store::{MemberSettings, Schedule, Timeouts},
+    store::{MemberSettings, Schedule, Sysctls, Timeouts},
 };
 use anyhow::{Context as _, Result, bail};
 use lb_common::{
@@ -14,10 +14,12 @@ use lb_common::{
     limits::WEIGHT,
     scheduler::Scheduler,
     service::{ServiceKey, engine},
+    sysctl::Sysctl,
     tunnel::Tunnel,
 };
 use std::{
     collections::HashMap,
+    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -100,7 +102,12 @@ pub fn configuration() -> Result<Configuration> {
         backends.reverse();
         services.push(Service { name, schedule, backends });
     }
-    Ok(Configuration { timeouts: Some(read_timeouts(family)?), pool: None, services })
+    Ok(Configuration {
+        timeouts: Some(read_timeouts(family)?),
+        pool: None,
+        sysctls: read_sysctls(),
+        services,
+    })
 }
 
 /// The attributes that select a service in a question, as they came.
@@ -221,4 +228,13 @@ fn read_timeouts(family: u16) -> Result<Timeouts> {
     let about = attributes(answer);
     let of = |kind| number(&about, kind).unwrap_or_default();
     Ok(Timeouts { tcp: of(top::TIMEOUT_TCP), tcpfin: of(top::TIMEOUT_TCP_FIN), udp: of(top::TIMEOUT_UDP) })
+}
+
+/// Those that this kernel has. Where it takes more than is possible here, the most that is.
+fn read_sysctls() -> Sysctls {
+    let value = |sysctl: &Sysctl| -> Option<u32> {
+        fs::read_to_string(format!("/proc/sys/net/ipv4/vs/{}", sysctl.name())).ok()?.trim().parse().ok()
+    };
+    let values = Sysctl::ALL.iter().map(|sysctl| Some((*sysctl, value(sysctl)?.min(sysctl.most()))));
+    values.flatten().collect()
 }

@@ -14,7 +14,7 @@ use super::{
     recover::recover,
     schedule::{Schedule, check_full_nat},
     service::Version,
-    settings::Timeouts,
+    settings::{Sysctls, Timeouts, sysctls},
     slots::Slots,
 };
 use anyhow::{Context as _, Result, bail};
@@ -25,6 +25,7 @@ use lb_common::{
     scheduler::Scheduler,
     service::{Service, ServiceKey},
     settings::Settings,
+    sysctl::Sysctl,
 };
 use lb_ebpf::plan;
 use std::collections::{HashMap, HashSet};
@@ -115,6 +116,21 @@ impl Change {
     /// Changes the timeouts; 0 keeps one as it is.
     pub fn set_timeouts(&mut self, new: Timeouts) {
         new.write(&mut self.settings);
+    }
+
+    /// The values of all sysctls that packets see.
+    pub fn sysctls_before(&self) -> Sysctls {
+        self.store.sysctls()
+    }
+
+    /// The values of all sysctls, as this change has made them so far.
+    pub fn sysctls(&self) -> Sysctls {
+        sysctls(&self.settings)
+    }
+
+    /// Changes a sysctl.
+    pub fn set_sysctl(&mut self, of: Sysctl, value: u32) {
+        self.settings.sysctls[of as usize] = value;
     }
 
     /// Adds a service. The caller has looked that there is none with this key.

@@ -12,6 +12,7 @@ use lb_common::{
 };
 use lb_ebpf::persistence::FTP;
 use std::{
+    collections::BTreeMap,
     ptr::{addr_of, addr_of_mut},
     sync::atomic::{Ordering::Release, fence},
 };
@@ -56,9 +57,17 @@ impl Timeouts {
     }
 }
 
+/// Values of some sysctls, or of all.
+pub type Sysctls = BTreeMap<Sysctl, u32>;
+
+/// Those of these settings.
+pub fn sysctls(settings: &Settings) -> Sysctls {
+    Sysctl::ALL.iter().map(|sysctl| (*sysctl, settings.sysctl(*sysctl))).collect()
+}
+
 /// The settings with all that an admin can change as in `new`: the one place that names it.
 pub(super) fn changed(old: Settings, new: &Settings) -> Settings {
-    Settings { timeouts: new.timeouts, pool: new.pool, ..old }
+    Settings { timeouts: new.timeouts, pool: new.pool, sysctls: new.sysctls, ..old }
 }
 
 impl Store {
@@ -77,15 +86,9 @@ impl Store {
         buckets(self.connections.len())
     }
 
-    /// The value of a sysctl.
-    pub fn sysctl(&self, of: Sysctl) -> u32 {
-        self.settings.get(0).sysctl(of)
-    }
-
-    /// Changes a sysctl.
-    pub fn set_sysctl(&mut self, of: Sysctl, value: u32) {
-        // SAFETY: the pointer is to the live element; one aligned word, which the packet path only reads.
-        unsafe { addr_of_mut!((*self.settings.pointer(0)).sysctls[of as usize]).write_volatile(value) }
+    /// The values of all sysctls.
+    pub fn sysctls(&self) -> Sysctls {
+        sysctls(&self.current_settings())
     }
 
     /// Which of the two sets of services packets see.
