@@ -70,8 +70,9 @@ pub struct Store {
     pub members: Mapped<Member>,
     /// Blocks of long member lists.
     pub blocks: Mapped<Block>,
-    /// Where a backend's member lies in the member lists, by index of the backend.
-    pub places: Mapped<u32>,
+    /// Where a backend's member lies in the member lists, by index of the backend: a place for each
+    /// of [`backend::Place`].
+    pub places: Mapped<[u32; 2]>,
     /// Lookup tables, one after the other.
     pub lookup: Mapped<u32>,
     /// Backends, by index.

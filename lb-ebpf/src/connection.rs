@@ -103,12 +103,15 @@ impl Found<'_> {
         is_over && self.connection.template == 0
     }
 
-    /// Whether its backend has weight 0.
+    /// Whether its backend has weight 0, while a change is made also in the version that comes.
     #[inline(always)]
     fn is_quiesced<T: Tables>(&self, tables: &T) -> bool {
         let backend = self.connection.backend_index;
-        let place = tables.place(backend).unwrap_or(u32::MAX);
-        tables.member(place).is_some_and(|member| member.backend == backend && member.weight == 0)
+        let Some(&[one, other]) = tables.places(backend) else { return false };
+        let has_none = |place: u32| {
+            tables.member(place).is_some_and(|member| member.backend == backend && member.weight == 0)
+        };
+        has_none(one) && has_none(other)
     }
 
     /// Moves the connection to the state after `packet` and restarts its timer.

@@ -148,7 +148,7 @@ pub struct HostTables {
     /// Blocks of member lists.
     pub blocks: Elements<Block>,
     /// Places of the backends' members.
-    pub places: Elements<u32>,
+    pub places: Elements<[u32; 2]>,
     /// Lookup tables.
     pub lookup: Vec<u32>,
     /// Backends.
@@ -294,8 +294,8 @@ impl Tables for HostTables {
         self.blocks.at(number)
     }
 
-    fn place(&self, backend: u32) -> Option<u32> {
-        self.places.at(backend).copied()
+    fn places(&self, backend: u32) -> Option<&[u32; 2]> {
+        self.places.at(backend).map(|places| &*places)
     }
 
     fn lookup(&self, position: u32) -> u32 {

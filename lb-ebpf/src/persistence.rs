@@ -81,8 +81,8 @@ pub fn follow<T: Tables>(tables: &T, packet: &Packet, call: u64) -> Result<Choic
     }
     let backend = template.backend_index;
     let is_there = tables.backend(backend).is_some_and(|backend| backend.state == AVAILABLE);
-    let place = tables.place(backend).unwrap_or(u32::MAX);
-    let Some(member) = tables.member(place).filter(|member| is_there && member.backend == backend) else {
+    let place = place(tables, service, backend);
+    let Some(member) = tables.member(place).filter(|_| is_there) else {
         invalidate(tables, found.slot, found.word);
         return Ok(choice);
     };
@@ -96,6 +96,22 @@ pub fn follow<T: Tables>(tables: &T, packet: &Packet, call: u64) -> Result<Choic
         choice.template = found.slot + 1;
     }
     Ok(choice)
+}
+
+/// Where a backend's member lies in the service's list; beyond the map when it is not there.
+#[inline(always)]
+fn place<T: Tables>(tables: &T, service: &Service, backend: u32) -> u32 {
+    let Some(&[one, other]) = tables.places(backend) else { return u32::MAX };
+    // The other is of a version that is not published yet, and perhaps never will be, or no longer.
+    let is_right = |place: u32| {
+        place.wrapping_sub(service.first) < service.count
+            && tables.member(place).is_some_and(|member| member.backend == backend)
+    };
+    match (is_right(one), is_right(other)) {
+        (true, _) => one,
+        (_, true) => other,
+        _ => u32::MAX,
+    }
 }
 
 /// Makes the template of a client whose connection goes to a member, and holds it. Its slot, from 1.

@@ -73,9 +73,9 @@ pub trait Tables {
     ///
     /// [`NO_BACKEND`]: lb_common::scheduler::NO_BACKEND
     fn lookup(&self, position: u32) -> u32;
-    /// Where a backend's member lies in the map of member lists, in the version of its service that
-    /// is published.
-    fn place(&self, backend: u32) -> Option<u32>;
+    /// Where a backend's member lies in the map of member lists: one of the two is that of the
+    /// version of its service that is published.
+    fn places(&self, backend: u32) -> Option<&[u32; 2]>;
     /// A backend.
     fn backend(&self, index: u32) -> Option<&mut Backend>;
     /// This CPU's traffic counters of a backend.

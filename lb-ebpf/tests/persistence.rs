@@ -3,7 +3,7 @@
 mod scenario;
 
 use lb_common::{
-    backend::state::REMOVED,
+    backend::{Member, state::REMOVED},
     connection::{
         Connection,
         state::{ASSURED, INVALID, TEMPLATE, is_connection, is_live, is_template},
@@ -38,9 +38,9 @@ impl Balancer {
             Scenario { two: true, persistence: 300, sysctls, connections: SLOTS, ..Scenario::new("") };
         let world = scenario.world();
         let mut tables = HostTables::new(SLOTS, world.backends.len() as u32);
-        for (index, (backend, place)) in (0..).zip(world.backends.iter().zip(world.places())) {
+        for (index, (backend, places)) in (0..).zip(world.backends.iter().zip(world.places())) {
             *tables.backends.at(index).unwrap() = *backend;
-            *tables.places.at(index).unwrap() = place;
+            *tables.places.at(index).unwrap() = places;
         }
         tables.members.clone_from(&world.members);
         tables.settings = world.settings;
@@ -184,6 +184,24 @@ fn without_its_backend_it_moves_to_a_port_where_nobody_looks() {
         }
         assert_eq!((balancer.persistent(), balancer.entries()), ([0, 0], 0));
     }
+}
+
+#[test]
+fn a_version_that_is_not_published_is_not_followed() {
+    let mut balancer = Balancer::new(&[(Sysctl::ExpireQuiescentTemplate, 1)]);
+    assert_eq!(balancer.connect("192.168.2.10:40000"), OTHER);
+    let list = balancer.world.services[0];
+    let coming = balancer.tables.members.len() as u32;
+    for published in list.first..list.first + list.count {
+        let member = balancer.tables.members[published as usize];
+        balancer.tables.members.push(Member { weight: 0, ..member });
+        let places = balancer.tables.places.at(member.backend).unwrap();
+        *places = [published, coming + published - list.first];
+    }
+    assert_eq!(balancer.connect("192.168.2.10:40001"), OTHER);
+    balancer.tables.places.at(OTHER).unwrap().reverse();
+    assert_eq!(balancer.connect("192.168.2.10:40002"), OTHER);
+    assert_eq!(balancer.template().controlled, 3);
 }
 
 #[test]

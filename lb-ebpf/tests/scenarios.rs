@@ -74,9 +74,9 @@ fn tables(scenario: &Scenario, connections: u32) -> HostTables {
 }
 
 fn install(tables: &mut HostTables, world: &World) {
-    for (index, (backend, place)) in (0..).zip(world.backends.iter().zip(world.places())) {
+    for (index, (backend, places)) in (0..).zip(world.backends.iter().zip(world.places())) {
         *tables.backends.at(index).unwrap() = *backend;
-        *tables.places.at(index).unwrap() = place;
+        *tables.places.at(index).unwrap() = places;
     }
     tables.members.clone_from(&world.members);
     tables.settings = world.settings;

@@ -1,10 +1,10 @@
 //! Slots of backends: who has one, and what of it lb-ctl writes.
 
-use super::{Store, connection::now, traffic};
+use super::{Store, connection::now, service::Version, traffic};
 use anyhow::Result;
 use lb_common::{
     address::Address,
-    backend::{Backend, Member, state},
+    backend::{Backend, state},
     time::{remaining, ticks},
     tunnel::Tunnel,
 };
@@ -38,6 +38,14 @@ impl Identity {
         let Backend { service, protocol, address, port, .. } = *backend;
         Self { service, protocol, address, port }
     }
+}
+
+/// The two places of a backend in the member lists.
+pub enum Place {
+    /// In the version that packets see, except at the moment when they begin to see another.
+    Published,
+    /// The same, or that in the version which a change is about to publish.
+    Coming,
 }
 
 /// Whether no connection and no template needs a removed backend.
@@ -138,10 +146,14 @@ impl Store {
         unsafe { addr_of_mut!((*self.backends.pointer(slot)).tunnel).write_volatile(tunnel) }
     }
 
-    /// Tells the packet path where the members of a list lie that begins at `first`.
-    pub(super) fn set_places(&mut self, first: u32, members: &[Member]) {
-        for (place, member) in (first..).zip(members) {
-            self.places.set(member.backend, place);
+    /// Tells the packet path where the members of a version lie. One of a backend's two places is always in the
+    /// list that packets see, and nobody looks at a place in another: so a kill does no harm.
+    pub(super) fn set_places(&mut self, which: Place, version: &Version) {
+        fence(Release);
+        let which = which as usize;
+        for (place, member) in (version.record.first..).zip(&version.members) {
+            // SAFETY: as above; one aligned word.
+            unsafe { addr_of_mut!((*self.places.pointer(member.backend))[which]).write_volatile(place) }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Repairing what a killed `lb-ctl` left half-done. The map of services is the truth: what no
 //! published version uses is not in use.
 
-use super::{Store, commit::mark_free, service::Version};
+use super::{Store, backend::Place, commit::mark_free, service::Version};
 use lb_common::{backend, service::in_use};
 use std::collections::HashSet;
 
@@ -27,7 +27,8 @@ pub fn recover(store: &mut Store, versions: &[Version]) {
             store.prepare_blocks(&version.record, version.scheduler(), &version.members);
             store.keep_blocks(&version.record, version.scheduler());
         }
-        store.set_places(version.record.first, &version.members);
+        store.set_places(Place::Published, version);
+        store.set_places(Place::Coming, version);
         for member in &version.members {
             store.set_tunnel(member.backend, member.tunnel);
         }

@@ -98,7 +98,7 @@ pub static MARK_RULES: Array<Rule, { limits::MARK_RULES as usize }, MAPPABLE> = 
 pub static BACKENDS: Array<Backend, BACKENDS_MAX, MAPPABLE> = Array::new();
 /// Where a backend's member lies in `MEMBERS`, by index of the backend.
 #[btf_map]
-pub static PLACES: Array<u32, BACKENDS_MAX, MAPPABLE> = Array::new();
+pub static PLACES: Array<[u32; 2], BACKENDS_MAX, MAPPABLE> = Array::new();
 #[btf_map]
 pub static TRAFFIC: PerCpuArray<Traffic, BACKENDS_MAX> = PerCpuArray::new();
 #[btf_map]

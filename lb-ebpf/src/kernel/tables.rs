@@ -166,8 +166,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn place(&self, backend: u32) -> Option<u32> {
-        maps::PLACES.get(backend).copied()
+    fn places(&self, backend: u32) -> Option<&[u32; 2]> {
+        maps::PLACES.get(backend)
     }
 
     #[inline(always)]

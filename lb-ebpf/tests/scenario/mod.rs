@@ -381,9 +381,9 @@ pub struct World {
 
 impl World {
     /// Places of the members in their list, by backend.
-    pub fn places(&self) -> Vec<u32> {
+    pub fn places(&self) -> Vec<[u32; 2]> {
         let place = |backend| self.members.iter().position(|member| member.backend == backend);
-        (0..self.backends.len() as u32).map(|backend| place(backend).unwrap() as u32).collect()
+        (0..self.backends.len() as u32).map(|backend| [place(backend).unwrap() as u32; 2]).collect()
     }
 
     /// Does what is done before a packet.
