@@ -83,7 +83,7 @@ fn save(program: &mut Program, arguments: &[String]) -> Outcome {
         let text = format!(
             "{name}: Script to save the IPVS table to stdout.\n   With the -n option, prints out the table in numeric format."
         );
-        return Err(Failure { status: 1, text, ends: true });
+        return Err(Failure { status: 1, text, ends: true, word: None });
     }
     let options = ["-S", "-n"].map(str::to_owned);
     program.run(&options[..if arguments.iter().any(|argument| argument == "-n") { 2 } else { 1 }])

@@ -21,7 +21,8 @@ pub fn commit(change: Change) -> Result<()> {
 pub fn commit_undoing(mut change: Change, undoes: Option<u64>) -> Result<()> {
     change.prune();
     if change.is_empty() {
-        return Ok(());
+        // Counters are no matter of the history.
+        return change.commit();
     }
     let remembered = remember(&change, undoes);
     let made = change.commit();

@@ -190,9 +190,22 @@ fn an_error_names_line_and_column_and_changes_nothing() {
             assert!(error.contains(&format!("wrong.toml:{place}")) && error.contains(part), "{error}");
         }
     }
-    let file = balancer.file("rules", "-A -t 10.9.0.5:80 -s rr\n-a -t 10.9.0.5:80 -r 10.9.0.7:80 -m -w x\n");
-    let error = balancer.fails(2, &format!("restore {file}"));
-    assert!(error.contains("rules:2:1: "), "{error}");
+    for (line, place) in [
+        ("-a -t 10.9.0.5:80 -r 10.9.0.7:80 -m -w x\n", "2:40"),
+        ("  ipvsadm -a -t 10.9.0.5:80 -r 10.9.0.700:80\n", "2:32"),
+        ("-a -t 10.9.0.5:81 -r 10.9.0.7:80\n", "2:7"),
+        ("-a -t 10.9.0.5:80 -r 224.0.0.1:80\n", "2:22"),
+        ("-A -u 10.9.0.5:80 -s wlcc\n", "2:22"),
+        ("-A -u 10.9.0.5:80 -s sh -b mh-port\n", "2:28"),
+        ("-A -u 10.9.0.5:80 -s rr --nosuch\n", "2:25"),
+        ("--set 900 12o 300\n", "2:11"),
+        (" -L -n\n", "2:2"),
+        ("-A -u 10.9.0.5:80", "2:18"),
+    ] {
+        let file = balancer.file("rules", &format!("-A -t 10.9.0.5:80 -s rr\n{line}"));
+        let error = balancer.fails(2, &format!("restore {file}"));
+        assert!(error.contains(&format!("rules:{place}: ")), "{line}{error}");
+    }
     assert_eq!(balancer.shown(), shown);
 }
 
@@ -209,10 +222,23 @@ fn files_of_ipvsadm_are_read_as_they_are() {
         balancer.ok("ipvsadm -Sn"),
         text.lines().skip(2).map(|line| format!("{line}\n")).collect::<String>()
     );
+    // Thresholds are not in such a file, which says nothing about them.
+    balancer.ok("backend edit -t 10.9.0.1:80 -r 10.9.0.11 -x 20 -y 10");
     // Again: nothing to do, so nothing for the history.
     let history = balancer.ok("history");
     balancer.ok(&format!("restore {file}"));
     assert_eq!(balancer.ok("history"), history);
+    let thresholds = || balancer.ok("list -n --thresholds").contains(" 20         10 ");
+    assert!(thresholds());
+    let named = balancer.file("named", &text.replace("-w 2", "-w 2 -x 30"));
+    balancer.ok(&format!("restore {named}"));
+    assert!(balancer.ok("list -n --thresholds").contains(" 30         0 "));
+    balancer.ok("rollback");
+    assert!(thresholds());
+    // ipvsadm-restore adds each server anew, as in IPVS.
+    let restore = format!("exec -a ipvsadm-restore {LB_CTL} < {file}");
+    assert!(balancer.namespace.command("bash", &["-c", &restore]).status().unwrap().success());
+    assert!(!thresholds());
     let cut = balancer.file("cut", text.trim_end());
     balancer.fails(2, &format!("restore {cut}"));
 }

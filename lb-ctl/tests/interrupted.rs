@@ -3,8 +3,8 @@
 
 mod namespace;
 
-use namespace::{LB_CTL, Namespace};
-use std::os::unix::process::ExitStatusExt as _;
+use namespace::{LB_CTL, Namespace, until};
+use std::{fs::File, os::unix::process::ExitStatusExt as _};
 
 /// The system calls whose effects outlive the process, as strace takes them: `?` for those that not
 /// every architecture has.
@@ -19,12 +19,15 @@ const STEPS: [&str; 8] = [
     "sendto",
 ];
 
-/// Runs `lb-ctl` and kills it at the `nth` call of a kind. Whether it got so far.
+/// Runs `lb-ctl` and kills it at the `nth` call of a kind. Whether it got so far. Behind ` < ` comes the file
+/// that it reads.
 fn killed_at(namespace: &Namespace, call: &str, nth: u32, arguments: &str) -> bool {
     let inject = format!("--inject={call}:signal=KILL:when={nth}");
     let mut all = vec!["-f", "-qq", "-o", "/dev/null", &inject, LB_CTL];
+    let (arguments, input) = arguments.split_once(" < ").unwrap_or((arguments, "/dev/null"));
     all.extend(arguments.split_whitespace());
-    let output = namespace.command("strace", &all).output().expect("strace is needed");
+    let mut command = namespace.command("strace", &all);
+    let output = command.stdin(File::open(input).unwrap()).output().expect("strace is needed");
     let killed = output.status.signal() == Some(9) || output.status.code() == Some(137);
     assert!(killed || output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     killed
@@ -180,6 +183,75 @@ fn a_killed_change_leaves_the_old_services_or_the_new_ones() {
     }
     namespace.ok("clear");
     namespace.ok("unload");
+}
+
+#[test]
+fn persistent_clients_follow_no_change_that_was_killed() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan0 lan1 --max-connections 1000");
+    namespace.ok("sysctl expire_quiescent_template=1");
+    namespace.ok("service add -u 10.9.0.1:53 -s rr -p 300");
+    namespace.ok("backend add -u 10.9.0.1:53 -r 10.9.0.2 -m");
+    // All connections and templates, and the templates whose backend takes no more.
+    let rows = |namespace: &Namespace| {
+        let rows = namespace.ok("list -n --connections");
+        (rows.lines().count(), rows.matches("10.9.0.1:65535").count())
+    };
+    let mut outcomes = [0, 0];
+    at_every_call(
+        &namespace,
+        &CHANGE,
+        "backend edit -u 10.9.0.1:53 -r 10.9.0.2 -w 0",
+        |namespace| {
+            namespace.ok("backend edit -u 10.9.0.1:53 -r 10.9.0.2 -w 1");
+            let before = rows(namespace);
+            namespace.datagram("10.9.0.1:53");
+            until("the client's template", || rows(namespace) != before);
+        },
+        |namespace, step| {
+            let is_new = namespace.ok("list -n").contains("Masq    0 ");
+            outcomes[usize::from(is_new)] += 1;
+            let (all, ended) = rows(namespace);
+            namespace.datagram("10.9.0.1:53");
+            until(step, || rows(namespace) != (all, ended));
+            let expected = if is_new { (all, ended + 1) } else { (all + 1, ended) };
+            assert_eq!(rows(namespace), expected, "{step}");
+        },
+    );
+    assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
+}
+
+#[test]
+fn counters_start_anew_with_the_other_lines_of_a_restore() {
+    let namespace = Namespace::new();
+    namespace.ok("load lan0 lan1 --max-connections 1000");
+    namespace.ok("service add -u 10.9.0.1:53 -s rr");
+    namespace.ok("backend add -u 10.9.0.1:53 -r 10.9.0.2 -m");
+    let lines = namespace.state.join("lines");
+    std::fs::write(&lines, "-Z\n-A -u 10.9.0.1:54 -s rr\n").unwrap();
+    let carried = |namespace: &Namespace| {
+        let rows = namespace.ok("list -n --stats");
+        let row = rows.lines().find(|row| row.contains("-> 10.9.0.2:53")).unwrap();
+        row.split_whitespace().nth(2).unwrap().parse::<u32>().unwrap()
+    };
+    let mut outcomes = [0, 0];
+    at_every_call(
+        &namespace,
+        &CHANGE,
+        &format!("ipvsadm -R < {}", lines.display()),
+        |namespace| {
+            let _ = namespace.lb_ctl("service del -u 10.9.0.1:54");
+            let before = carried(namespace);
+            namespace.datagram("10.9.0.1:53");
+            until("a datagram", || carried(namespace) > before);
+        },
+        |namespace, step| {
+            let is_zero = carried(namespace) == 0;
+            outcomes[usize::from(is_zero)] += 1;
+            assert!(!is_zero || namespace.ok("list -n").contains("10.9.0.1:54"), "{step}");
+        },
+    );
+    assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
 }
 
 /// The same, and those of files.

@@ -2,7 +2,8 @@
 
 use crate::{
     command::service::{Selector, unknown},
-    store::Store,
+    spec::ServiceName,
+    transaction,
 };
 use anyhow::Result;
 
@@ -19,16 +20,14 @@ impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
         let only = self.service.optional()?;
-        let mut store = Store::lock()?;
-        match only {
-            Some(name) => {
-                let version = store.version(&name.key())?.ok_or_else(|| unknown(name))?;
-                store.zero(&[version.record.id].into())
+        transaction::make(|change| {
+            if let Some(name) = only
+                && change.version(&name.key()).is_none()
+            {
+                return Err(unknown(name));
             }
-            None => {
-                let ids = store.versions()?.iter().map(|version| version.record.id).collect();
-                store.zero(&ids)
-            }
-        }
+            change.zero(only.map(ServiceName::key).as_ref());
+            Ok(())
+        })
     }
 }

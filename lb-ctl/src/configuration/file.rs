@@ -78,9 +78,9 @@ impl Source {
         &self.text
     }
 
-    /// The error for a line, from 1.
-    pub fn fault(&self, line: usize, what: &str) -> anyhow::Error {
-        Usage(format!("{}:{}", self.name, Fault::in_line(line, what))).into()
+    /// The error for a line and a column, both from 1.
+    pub fn fault(&self, line: usize, column: usize, what: &str) -> anyhow::Error {
+        Usage(format!("{}:{}", self.name, Fault::in_line(line, column, what))).into()
     }
 
     /// The error for a file that another command takes.
@@ -93,12 +93,12 @@ impl Source {
         let last = text.trim_end().lines().next_back().unwrap_or("");
         if self.is_written() && last != END {
             let what = format!("the file was cut off: its last line, \"{END}\", is missing");
-            return Err(Fault::in_line(text.lines().count(), what));
+            return Err(Fault::in_line(text.lines().count(), 1, what));
         }
         let configuration = document::parse(text)?;
         if !self.is_written() && configuration.services.is_empty() {
             let what = "no [[service]], and so not obeyed; lb-ctl clear removes every service";
-            return Err(Fault::in_line(1, what));
+            return Err(Fault::in_line(1, 1, what));
         }
         Ok(configuration)
     }

@@ -22,9 +22,9 @@ impl Fault {
         Self { line, column: String::from_utf8_lossy(of_line).chars().count() + 1, what: what.into() }
     }
 
-    /// In this line, from 1.
-    pub fn in_line(line: usize, what: impl Into<String>) -> Self {
-        Self { line, column: 1, what: what.into() }
+    /// In this line and column, both from 1.
+    pub fn in_line(line: usize, column: usize, what: impl Into<String>) -> Self {
+        Self { line, column, what: what.into() }
     }
 }
 

@@ -145,7 +145,7 @@ pub struct Arguments<'a> {
     bundle: &'a str,
     /// Behind `--`: only words.
     only_words: bool,
-    others: Vec<&'a str>,
+    others: Vec<(usize, &'a str)>,
 }
 
 impl<'a> Arguments<'a> {
@@ -160,7 +160,7 @@ impl<'a> Arguments<'a> {
             let Some(word) = self.words.get(self.next) else { return Ok(None) };
             self.next += 1;
             if self.only_words || !word.starts_with('-') || word == "-" {
-                self.others.push(word);
+                self.others.push((self.position(), word));
             } else if word == "--" {
                 self.only_words = true;
             } else if let Some(long) = word.strip_prefix("--") {
@@ -214,13 +214,18 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The word that was read last.
-    pub fn last(&self) -> &'a str {
-        self.next.checked_sub(1).and_then(|last| self.words.get(last)).map_or("", String::as_str)
+    /// The number of the word that was read last, from 0.
+    pub fn position(&self) -> usize {
+        self.next.saturating_sub(1)
     }
 
-    /// What was no option, when all are read.
-    pub fn others(self) -> Vec<&'a str> {
+    /// The word that was read last.
+    pub fn last(&self) -> &'a str {
+        self.words.get(self.position()).map_or("", String::as_str)
+    }
+
+    /// What was no option, when all are read, each with its number.
+    pub fn others(self) -> Vec<(usize, &'a str)> {
         self.others
     }
 }
@@ -237,7 +242,10 @@ mod tests {
         loop {
             match arguments.option() {
                 Ok(Some((name, argument))) => options.push((name, argument.map(str::to_owned))),
-                Ok(None) => return (options, arguments.others().join(" ")),
+                Ok(None) => {
+                    let others: Vec<_> = arguments.others().into_iter().map(|(_, word)| word).collect();
+                    return (options, others.join(" "));
+                }
                 Err(text) => return (options, format!("{}: {text}", arguments.last())),
             }
         }

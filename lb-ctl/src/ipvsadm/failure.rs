@@ -11,6 +11,8 @@ pub struct Failure {
     pub text: String,
     /// Whether `--restore` ends with it too; it goes on behind what the kernel would have refused.
     pub ends: bool,
+    /// The word of the command line that is wrong, from 0, where it is one.
+    pub word: Option<usize>,
 }
 
 /// An error in what was typed (`fail`).
@@ -21,23 +23,28 @@ const REFUSED: u8 = 255;
 impl Failure {
     /// An error in what was typed.
     pub fn usage(text: impl Into<String>) -> Self {
-        Self { status: USAGE, text: text.into(), ends: true }
+        Self { status: USAGE, text: text.into(), ends: true, word: None }
     }
 
     /// What popt did not understand.
     pub fn misread(text: String) -> Self {
-        Self { status: REFUSED, text, ends: false }
+        Self { status: REFUSED, text, ends: false, word: None }
     }
 
     /// A line that is not even the beginning of a command (`tryhelp_exit`).
     pub fn try_help(program: &str) -> Self {
         let text = format!("Try `{program} -h' or '{program} --help' for more information.");
-        Self { status: REFUSED, text, ends: true }
+        Self { status: REFUSED, text, ends: true, word: None }
     }
 
     /// What the kernel would refuse.
     pub fn refused(text: impl fmt::Display) -> Self {
-        Self { status: REFUSED, text: text.to_string(), ends: false }
+        Self { status: REFUSED, text: text.to_string(), ends: false, word: None }
+    }
+
+    /// Because of this word, from 0.
+    pub fn at(self, word: usize) -> Self {
+        Self { word: Some(word), ..self }
     }
 
     /// Says it.
@@ -49,7 +56,7 @@ impl Failure {
 
     /// What a listing cannot show.
     pub fn unlisted(text: impl fmt::Display) -> Self {
-        Self { status: 1, text: text.to_string(), ends: true }
+        Self { status: 1, text: text.to_string(), ends: true, word: None }
     }
 }
 

@@ -32,16 +32,23 @@ impl Line {
             _ => return Err(Failure::try_help(program)),
         };
         let mut request = Request::new(command);
-        let mut scheduler_flags = "";
+        let (mut scheduler_flags, mut flags_at) = ("", 0);
         loop {
             match arguments.option() {
                 Ok(Some((Name::SchedFlags, argument))) => {
-                    request.given.note(Part::SchedFlags)?;
+                    flags_at = arguments.position();
+                    request.given.note(Part::SchedFlags).map_err(|failure| failure.at(flags_at))?;
                     scheduler_flags = argument.unwrap_or_default();
                 }
-                Ok(Some((name, argument))) => request.take(name, argument, arguments.last())?,
+                Ok(Some((name, argument))) => {
+                    let taken = request.take(name, argument, arguments.last());
+                    taken.map_err(|failure| failure.at(arguments.position()))?;
+                }
                 Ok(None) => break,
-                Err(text) => return Err(Failure::misread(format!("{}: {text}", arguments.last()))),
+                Err(text) => {
+                    let text = format!("{}: {text}", arguments.last());
+                    return Err(Failure::misread(text).at(arguments.position()));
+                }
             }
         }
         let mut others = arguments.others().into_iter();
@@ -49,13 +56,14 @@ impl Line {
             let (Some(tcp), Some(tcpfin), Some(udp)) = (others.next(), others.next(), others.next()) else {
                 return Err(Failure::usage("--set option requires 3 timeout values"));
             };
-            let [tcp, tcpfin, udp] = [timeout(tcp, 0)?, timeout(tcpfin, 0)?, timeout(udp, 0)?];
-            request.timeouts = Timeouts { tcp, tcpfin, udp };
+            let seconds = |(at, text)| timeout(text, 0).map_err(|failure| failure.at(at));
+            request.timeouts = Timeouts { tcp: seconds(tcp)?, tcpfin: seconds(tcpfin)?, udp: seconds(udp)? };
         }
-        if let Some(other) = others.next() {
-            return Err(Failure::usage(format!("unexpected argument {other}")));
+        if let Some((at, other)) = others.next() {
+            return Err(Failure::usage(format!("unexpected argument {other}")).at(at));
         }
-        request.service.flags = parse_flags(scheduler_flags, &request.service.scheduler)?;
+        let flags = parse_flags(scheduler_flags, &request.service.scheduler);
+        request.service.flags = flags.map_err(|failure| failure.at(flags_at))?;
         exclusions::check_command(command, request.given)?;
         request.check()?;
         Ok(Self::Request(Box::new(request)))

@@ -51,11 +51,20 @@ fn run_lines<'a>(program: &mut Program, lines: impl Iterator<Item = &'a str>) ->
 }
 
 /// The words of a line; the program's name is none, wherever it stands.
-pub fn words(line: &str) -> Vec<String> {
+fn words(line: &str) -> Vec<String> {
+    placed_words(line).map(|(_, word)| word.to_owned()).collect()
+}
+
+/// The same, each with its column, from 1 in characters.
+pub fn placed_words(line: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut next = 1;
     line.split([' ', '\t', '\r'])
-        .filter(|word| !word.is_empty() && *word != "ipvsadm")
-        .map(str::to_owned)
-        .collect()
+        .map(move |word| {
+            let column = next;
+            next += word.chars().count() + 1;
+            (column, word)
+        })
+        .filter(|(_, word)| !word.is_empty() && *word != "ipvsadm")
 }
 
 #[cfg(test)]
@@ -66,5 +75,7 @@ mod tests {
     fn words_are_between_blanks() {
         assert_eq!(words(" ipvsadm -A\t-t 10.0.0.1:80 \r"), ["-A", "-t", "10.0.0.1:80"]);
         assert!(words("ipvsadm").is_empty());
+        let columns: Vec<_> = placed_words(" ipvsadm -s ü\t -o").map(|(column, _)| column).collect();
+        assert_eq!(columns, [10, 13, 16]);
     }
 }

@@ -47,6 +47,8 @@ pub struct Change {
     pub(super) restarted: HashSet<ServiceKey>,
     /// Ids that this change takes from removed backends of other services.
     pub(super) orphaned: HashSet<u32>,
+    /// Ids of services whose counters start anew.
+    pub(super) zeroed: HashSet<u32>,
     /// Looked for when the first service is added.
     ids: Option<Ids>,
     /// The highest generation so far. Generations count versions over all services, so that an id
@@ -75,6 +77,7 @@ impl Change {
             slots,
             restarted: HashSet::new(),
             orphaned: HashSet::new(),
+            zeroed: HashSet::new(),
             ids: None,
             generation,
         })

@@ -3,7 +3,9 @@
 //! marked. A process killed on the way leaves all of the old state or all of the new one, and marks
 //! that the next one puts right ([`super::recover`]).
 
-use super::{Store, change::Change, grace, service::Version, settings::changed, space::Space, traffic};
+use super::{
+    Store, backend::Place, change::Change, grace, service::Version, settings::changed, space::Space, traffic,
+};
 use anyhow::{Context as _, Result, anyhow};
 use lb_common::{
     backend::Member,
@@ -67,9 +69,13 @@ impl Change {
     /// Makes the change: packets see all of it or nothing.
     pub fn commit(mut self) -> Result<()> {
         self.prune();
-        if self.is_empty() {
-            return Ok(());
+        if !self.is_empty() {
+            self.make()?;
         }
+        self.store.zero(&self.zeroed)
+    }
+
+    fn make(&mut self) -> Result<()> {
         // From here on, no packet looks at anything that earlier commands replaced.
         grace::wait();
         self.write_versions()?;
@@ -82,15 +88,16 @@ impl Change {
         // it is given to must be found in its list.
         let old = self.before.iter().filter(|(key, _)| !self.services.contains_key(key)).map(|(key, _)| key);
         self.store.set_services(self.services.keys().chain(old));
-        self.each_changed(|store, version| store.set_places(version.record.first, &version.members));
+        self.each_changed(|store, version| store.set_places(Place::Coming, version));
         self.publish()?;
+        self.each_changed(|store, version| store.set_places(Place::Published, version));
         self.each_changed(|store, version| store.keep_blocks(&version.record, version.scheduler()));
         self.store.set_services(self.services.keys());
         self.retire();
         Ok(())
     }
 
-    /// Whether it changes nothing, once what has come out as it was is left alone.
+    /// Whether it changes nothing but counters, once what has come out as it was is left alone.
     pub fn is_empty(&self) -> bool {
         self.before.is_empty() && !self.has_settings()
     }

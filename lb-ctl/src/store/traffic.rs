@@ -36,10 +36,10 @@ pub fn subtract(a: Traffic, b: Traffic) -> Traffic {
 
 impl Change {
     /// Starts the counters and rates of one service, or of all, anew.
-    pub fn zero(&mut self, only: Option<&ServiceKey>) -> Result<()> {
+    pub fn zero(&mut self, only: Option<&ServiceKey>) {
         let keys = only.map_or_else(|| self.keys(), |key| vec![*key]);
-        let ids = keys.iter().filter_map(|key| Some(self.version(key)?.record.id)).collect();
-        self.store.zero(&ids)
+        let ids: Vec<_> = keys.iter().filter_map(|key| Some(self.version(key)?.record.id)).collect();
+        self.zeroed.extend(ids);
     }
 }
 
@@ -86,7 +86,10 @@ impl Store {
     }
 
     /// Starts the counters and rates of services anew, their removed backends' too.
-    pub fn zero(&mut self, ids: &HashSet<u32>) -> Result<()> {
+    pub(super) fn zero(&mut self, ids: &HashSet<u32>) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         for slot in 0..self.slots() {
             let backend = self.backends.get(slot);
             if backend.state != state::FREE && ids.contains(&backend.service) {

@@ -4,11 +4,13 @@
 pub mod context;
 
 use std::{
-    fs,
+    fs::{self, File},
+    net::UdpSocket,
+    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio, id},
     sync::atomic::{AtomicU32, Ordering},
-    thread::sleep,
+    thread::{self, sleep},
     time::{Duration, Instant},
 };
 
@@ -127,6 +129,18 @@ impl Namespace {
         assert_eq!(self.attached(), 0);
         assert!(self.pinned().is_empty(), "{:?}", self.pinned());
         assert_eq!(self.accept_local(), "0");
+    }
+
+    /// Sends a datagram from the far end, from a port that none came from before.
+    pub fn datagram(&self, to: &str) {
+        let far = File::open(format!("/run/netns/{}", self.far)).unwrap();
+        let from = ("10.9.0.2", 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) as u16);
+        let send = || {
+            // SAFETY: moves this thread, which ends with the datagram, and nothing else.
+            assert_eq!(unsafe { libc::setns(far.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+            UdpSocket::bind(from).unwrap().send_to(&[0], to).unwrap();
+        };
+        thread::scope(|scope| scope.spawn(send).join().unwrap());
     }
 
     /// A ping from the far end, every ten milliseconds.
