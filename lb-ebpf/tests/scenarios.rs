@@ -347,6 +347,26 @@ fn each_address_has_64512_ports_towards_a_backend() {
 }
 
 #[test]
+fn a_persistent_client_s_connections_have_ports_of_one_backend() {
+    let scenario = Scenario { persistence: 60, two: true, ports: Some((21, 21)), ..Scenario::new(PLAIN) };
+    let tables = tables(&Scenario { flags: FULL_NAT, pool: Pool::AllPorts, ..scenario }, 64);
+    let control = BOTH[0].vip.replace(":80", ":21");
+    // FTP: the data connection is to a port that the server has chosen.
+    let data = BOTH[0].vip.replace(":80", ":50000");
+    let mut seen = std::collections::HashSet::new();
+    for (port, to) in [(4000, &control), (4001, &data), (4002, &control), (4001, &data)] {
+        let client = format!("192.168.2.10:{port}");
+        let frame = tcp(&client, to, SYN).link(OUTSIDE_MAC, CLIENT_MAC).frame();
+        let (outcome, out) = run(&tables, frame, OUTSIDE);
+        assert_eq!(outcome, Outcome { reason: Reason::Redirected, detail: INSIDE });
+        assert_eq!(out[26..30], [192, 168, 33, 100], "from the pool");
+        seen.insert((out[30..34].to_vec(), out[34..36].to_vec(), out[36..38].to_vec()));
+    }
+    let backends: std::collections::HashSet<_> = seen.iter().map(|(backend, ..)| backend).collect();
+    assert_eq!((seen.len(), backends.len(), taken(&tables)), (3, 1, 3));
+}
+
+#[test]
 fn a_full_table_gives_the_port_back() {
     let tables = tables(&Scenario { flags: FULL_NAT, pool: Pool::AllPorts, ..Scenario::new(PLAIN) }, 16);
     for port in 1..40 {

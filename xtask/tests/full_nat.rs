@@ -65,6 +65,11 @@ fn servers_without_a_gateway_are_reached() -> Result<()> {
         let list = ctl(&lab.balancer, "list -n")?;
         ensure!(list.matches("Masq    1      0          3").count() == 4, "{list}");
         let pool = ctl(&lab.balancer, "snat-pool list")?;
+        let connections = ctl(&lab.balancer, "list --connections --json")?;
+        ensure!(
+            connections.matches("\"source\":\"192.168.33.200\",\"source_port\":").count() == 6,
+            "{connections}"
+        );
         ensure!(pool.lines().skip(1).all(|line| line.split_whitespace().nth(1) == Some("6")), "{pool}");
     }
     Ok(())

@@ -8,9 +8,10 @@ use xtask::lab::VIP;
 
 #[test]
 fn counters_equal_the_connections_after_many_at_once() -> Result<()> {
-    for path in [Path::Redirect, Path::Kernel] {
+    for (path, option) in [(Path::Redirect, ""), (Path::Kernel, ""), (Path::Redirect, "--fullnat")] {
         let lab = loaded(path, 1500)?;
-        ctl(&lab.balancer, &format!("service add -t {VIP}:80 -s wlc"))?;
+        ctl(&lab.balancer, "snat-pool add 192.168.33.100")?;
+        ctl(&lab.balancer, &format!("service add -t {VIP}:80 -s wlc {option}"))?;
         for server in ["192.168.33.111", "192.168.33.112"] {
             ctl(&lab.balancer, &format!("backend add -t {VIP}:80 -r {server}:80 -m"))?;
         }
@@ -33,6 +34,10 @@ fn counters_equal_the_connections_after_many_at_once() -> Result<()> {
         }
         ensure!(connections == 1600, "{path:?}: {connections} connections");
         ensure!(counted == connections, "{path:?}: {counted} counted, {connections} listed");
+        let pool = ctl(&lab.balancer, "snat-pool list")?;
+        let ports = pool.lines().last().and_then(|line| line.split_whitespace().nth(1));
+        let expected = if option.is_empty() { "0" } else { "1600" };
+        ensure!(ports == Some(expected), "{path:?} {option}: {pool}");
     }
     Ok(())
 }

@@ -103,12 +103,15 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// With routes and neighbours, and services as `ipvsadm-restore` reads them.
-    pub fn new(services: &str) -> Self {
+    /// With routes and neighbours, services as `ipvsadm-restore` reads them, and what more `lb-ctl` is told.
+    pub fn new(services: &str, commands: &[&str]) -> Self {
         let namespace = Namespace::new();
         let interfaces = network(&namespace);
         namespace.ok("load lan0 lan1 --mode native");
         restore(&namespace, services);
+        for command in commands {
+            namespace.ok(command);
+        }
         let pins = namespace.pinned().pop().expect("a load");
         let balance = ProgramInfo::from_pin(pins.join("balance-native")).unwrap().fd().unwrap();
         let mut programs = Programs::load(interfaces[1], 1 << 19);

@@ -28,7 +28,7 @@ pub fn run(args: &Args) {
     let mut balancers: Vec<(Balancer, Instance)> = Vec::new();
     for balancer in Balancer::ALL {
         if cases.iter().any(|case| case.balancer == balancer) {
-            balancers.push((balancer, Instance::new(&balancer.services())));
+            balancers.push((balancer, Instance::new(&balancer.services(), balancer.commands())));
         }
     }
     let mut samples = vec![Vec::new(); cases.len()];

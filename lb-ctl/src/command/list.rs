@@ -108,11 +108,16 @@ impl Args {
         let is_wanted =
             |connection: &Connection| wanted.is_empty() || ids.contains(&store.service_of(connection));
         if self.json {
-            return Ok(report::json::write_connections(out, now(), |row| {
-                store.each_connection(
-                    |connection| if is_wanted(connection) { row(connection) } else { Ok(()) },
-                )
-            })?);
+            return Ok(report::json::write_connections(
+                out,
+                now(),
+                |connection| store.source_of(connection),
+                |row| {
+                    store.each_connection(
+                        |connection| if is_wanted(connection) { row(connection) } else { Ok(()) },
+                    )
+                },
+            )?);
         }
         let mut rows = Rows::start(out, Names::new(self.numeric), now(), self.persistent_conn)?;
         Ok(store.each_connection(

@@ -103,6 +103,11 @@ struct JsonConnection<'a> {
     service_port: u16,
     backend: std::net::IpAddr,
     backend_port: u16,
+    /// What the backend sees as the client, by full NAT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<std::net::IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_port: Option<u16>,
 }
 
 impl From<&Service> for JsonService {
@@ -193,10 +198,12 @@ pub fn write(out: &mut impl Write, snapshot: &Snapshot, size: u32, timeouts: Tim
     writeln!(out)
 }
 
-/// Connections, one after the other: an array that is never in memory as a whole.
+/// Connections, one after the other: an array that is never in memory as a whole. `source_of` says what the
+/// backend sees, where that is not the client.
 pub fn write_connections(
     out: &mut impl Write,
     now: u32,
+    source_of: impl Fn(&Connection) -> Option<Endpoint>,
     each: impl FnOnce(&mut dyn FnMut(&Connection) -> io::Result<()>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut serializer = serde_json::Serializer::new(&mut *out);
@@ -218,6 +225,8 @@ pub fn write_connections(
             service_port: service.port,
             backend: backend.address,
             backend_port: backend.port,
+            source: source_of(connection).map(|source| source.address),
+            source_port: source_of(connection).map(|source| source.port),
         })?;
         Ok(())
     })?;
@@ -246,6 +255,6 @@ mod tests {
 
     #[test]
     fn no_connection_is_an_empty_array() {
-        assert_eq!(written(|out| write_connections(out, 0, |_| Ok(()))), "[]\n");
+        assert_eq!(written(|out| write_connections(out, 0, |_| None, |_| Ok(()))), "[]\n");
     }
 }

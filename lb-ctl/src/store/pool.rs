@@ -4,9 +4,11 @@
 //! removed keeps it while connections have ports of it, and gets another address only when none has.
 
 use super::{Change, Store, grace};
+use crate::spec::Endpoint;
 use anyhow::{Result, bail};
 use lb_common::{
     address::Address,
+    connection::{Connection, state::is_connection},
     snat::{ADDRESSES, PLACES},
 };
 use std::{collections::BTreeSet, net::IpAddr};
@@ -50,6 +52,15 @@ impl Store {
         let mut sources: Vec<_> = all.filter(|source| source.is_given || source.ports > 0).collect();
         sources.sort_by_key(|source| (!source.is_given, source.address));
         Ok(sources)
+    }
+
+    /// What a connection's backend sees as the client, by full NAT.
+    pub fn source_of(&self, connection: &Connection) -> Option<Endpoint> {
+        let is_full = is_connection(connection.word) && connection.is_full_nat();
+        is_full.then(|| Endpoint {
+            address: self.pool.get(connection.source_place() % PLACES).into(),
+            port: u16::from_be(connection.source_port()),
+        })
     }
 
     /// Ports that are taken, by place.

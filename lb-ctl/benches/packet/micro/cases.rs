@@ -25,7 +25,7 @@ const BACKENDS: [u32; 5] = [1, 2, 100, 1_000, 4_096];
 /// The balancers, which differ in their services.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Balancer {
-    /// Three services, one or two backends.
+    /// Four services, one or two backends.
     Small,
     /// A service for each scheduler and number of backends.
     Schedulers,
@@ -43,6 +43,7 @@ impl Balancer {
             Self::Small | Self::Services => {
                 service(&mut lines, "10.9.0.1:80", "wlc", ["10.9.1.11:80"]);
                 service(&mut lines, "10.9.0.1:81", "wlc", ["10.9.1.11:81", "10.9.1.12:81"]);
+                service(&mut lines, "10.9.0.1:82", "wlc", ["10.9.1.11:82", "10.9.1.12:82"]);
                 service(&mut lines, "[fd09::1]:80", "wlc", ["[fd19::11]:80"]);
             }
             Self::Schedulers => {
@@ -58,6 +59,18 @@ impl Balancer {
             }
         }
         lines
+    }
+
+    /// What `lb-ctl` is told besides.
+    pub fn commands(self) -> &'static [&'static str] {
+        match self {
+            Self::Schedulers => &[],
+            // As many addresses as all rounds of new connections need.
+            Self::Small | Self::Services => &[
+                "snat-pool add 10.9.1.1 10.9.1.2 10.9.1.3 10.9.1.4",
+                "service edit -t 10.9.0.1:82 --fullnat",
+            ],
+        }
     }
 }
 
@@ -162,9 +175,11 @@ pub fn cases() -> Vec<Case> {
             interface: 1,
             ..Case::established("established, IPv6, replies, 1 flow", CLIENT6, "[fd09::1]:80", 0)
         },
+        Case::established("established, full NAT, IPv4, 1 flow", CLIENT, "10.9.0.1:82", 0),
         not_ours("not ours: TCP to another port", Flags::Ack),
         not_ours("not ours: SYN to another port", Flags::Syn),
         Case::opening("new connection, wlc, 2 backends", "10.9.0.1:81", CONNECTIONS),
+        Case::opening("new connection, wlc, 2 backends, full NAT", "10.9.0.1:82", CONNECTIONS),
     ];
     for (port, (scheduler, backends)) in (1000..).zip(schedulers()) {
         let name = format!("new connection, {scheduler} of {backends} backends");
