@@ -3,7 +3,11 @@
 
 mod package;
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,6 +18,14 @@ const SHELLS: [(&str, &str); 3] = [("bash", "lb-ctl"), ("zsh", "_lb-ctl"), ("fis
 
 /// Builds `lb-ctl` and lays everything out in `dist/` beside the binary.
 pub fn run() -> Result<()> {
+    let package = package()?;
+    println!("{}", package.parent().context("a package in no directory")?.display());
+    println!("{}", package.display());
+    Ok(())
+}
+
+/// The same; the path of the Debian package.
+pub fn package() -> Result<PathBuf> {
     let toolchain = setup::build_tools()?;
     let binary = build::lb_ctl(&toolchain)?;
     let directory = binary.parent().context("the binary lies in no directory")?.join("dist");
@@ -26,11 +38,9 @@ pub fn run() -> Result<()> {
     for (shell, name) in SHELLS {
         fs::write(completions.join(name), output(&binary, &["completions", shell])?)?;
     }
-    println!("{}", directory.display());
     let version = String::from_utf8(output(&binary, &["--version"])?)?;
     let version = version.split_whitespace().nth(1).context("lb-ctl tells no version")?;
-    println!("{}", package::build(&directory, version)?.display());
-    Ok(())
+    package::build(&directory, version)
 }
 
 fn output(binary: &Path, arguments: &[&str]) -> Result<Vec<u8>> {

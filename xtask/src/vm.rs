@@ -10,6 +10,7 @@ mod machine;
 mod packages;
 mod qemu;
 mod ram_disk;
+mod reboot;
 mod report;
 mod sctp;
 mod test;

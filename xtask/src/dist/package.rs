@@ -10,8 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// Where files of `dist/` and of the repository go, and their modes.
-const FILES: [(&str, &str, u32); 6] = [
-    ("lb-ctl", "usr/bin/lb-ctl", 0o755),
+const FILES: [(&str, &str, u32); 5] = [
     ("completions/lb-ctl", "usr/share/bash-completion/completions/lb-ctl", 0o644),
     ("completions/_lb-ctl", "usr/share/zsh/vendor-completions/_lb-ctl", 0o644),
     ("completions/lb-ctl.fish", "usr/share/fish/vendor_completions.d/lb-ctl.fish", 0o644),
@@ -20,6 +19,10 @@ const FILES: [(&str, &str, u32); 6] = [
 ];
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 const DOCUMENTS: &str = "usr/share/doc/lb-ctl";
+/// There is no address to write to, and the name says so (RFC 2606).
+const MAINTAINER: &str = "lb-ctl project <lb-ctl@packages.invalid>";
+/// Behind the version: which package of it this is.
+const REVISION: &str = "1";
 
 /// Packs `dist`; the path of the package.
 pub fn build(dist: &Path, version: &str) -> Result<PathBuf> {
@@ -33,12 +36,24 @@ pub fn build(dist: &Path, version: &str) -> Result<PathBuf> {
         let from = if of_dist.exists() { of_dist } else { repository.join(from) };
         install(&from, &root.join(to), mode)?;
     }
+    let program = root.join("usr/bin/lb-ctl");
+    install(&dist.join("lb-ctl"), &program, 0o755)?;
+    output("strip", &["--strip-unneeded", "--remove-section=.comment", &program.to_string_lossy()])?;
     for page in fs::read_dir(dist.join("man"))? {
         let page = page?.path();
         let name = page.file_name().context("a man page without a name")?;
         compressed(&page, &root.join("usr/share/man/man1").join(name))?;
     }
-    compressed(&repository.join("CHANGELOG.md"), &root.join(DOCUMENTS).join("changelog"))?;
+    let changes = repository.join("CHANGELOG.md");
+    compressed(&changes, &root.join(DOCUMENTS).join("changelog"))?;
+    let version = format!("{version}-{REVISION}");
+    let date = output("date", &["-R", "-r", &changes.to_string_lossy()])?;
+    let text = format!(
+        "lb-ctl ({version}) unstable; urgency=medium\n\n  * See changelog.gz.\n\n -- {MAINTAINER}  {date}"
+    );
+    let history = root.join(DOCUMENTS).join("changelog.Debian");
+    write(&history, text, 0o644)?;
+    compressed(&history, &history)?;
     install(
         &repository.join("docs/configuration.md"),
         &root.join(DOCUMENTS).join("configuration.md"),
@@ -53,7 +68,9 @@ pub fn build(dist: &Path, version: &str) -> Result<PathBuf> {
     let architecture = architecture.trim();
     let kilobytes = output("du", &["-sk", "--exclude=DEBIAN", &root.to_string_lossy()])?;
     let kilobytes = kilobytes.split_whitespace().next().unwrap_or("0").to_owned();
-    write(&root.join("DEBIAN/control"), control(version, architecture, &kilobytes), 0o644)?;
+    write(&root.join("DEBIAN/control"), control(&version, architecture, &kilobytes), 0o644)?;
+    let sums = "cd \"$0\" && find . -type f ! -path './DEBIAN/*' -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 md5sum";
+    write(&root.join("DEBIAN/md5sums"), output("sh", &["-c", sums, &root.to_string_lossy()])?, 0o644)?;
     let package = dist.join(format!("lb-ctl_{version}_{architecture}.deb"));
     let arguments = ["--root-owner-group", "--build", &root.to_string_lossy(), &package.to_string_lossy()]
         .map(String::from);
@@ -67,7 +84,7 @@ fn control(version: &str, architecture: &str, kilobytes: &str) -> String {
         "Package: lb-ctl
 Version: {version}
 Architecture: {architecture}
-Maintainer: lb maintainers <root@localhost>
+Maintainer: {MAINTAINER}
 Installed-Size: {kilobytes}
 Depends: libc6 (>= 2.36), libgcc-s1
 Section: net
@@ -85,7 +102,7 @@ Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: lb
 
 Files: *
-Copyright: the authors of lb
+Copyright: 2026 the authors of lb
 License: GPL-2.0-only
  On Debian systems, the text of this licence is in
  /usr/share/common-licenses/GPL-2.

@@ -17,7 +17,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcgetwinsize, tcsetattr};
 use super::{
     packages::{self, newest, only, unpacked},
     qemu::Qemu,
-    ram_disk::{Carried, RamDisk},
+    ram_disk::{Carried, INIT, RamDisk},
 };
 use crate::interrupt;
 
@@ -39,8 +39,8 @@ const STATUS: &str = "vm-exit-status ";
 /// A machine with one of Debian's kernels.
 pub struct Machine {
     qemu: PathBuf,
-    guest: PathBuf,
-    kernel: PathBuf,
+    pub(super) guest: PathBuf,
+    pub(super) kernel: PathBuf,
 }
 
 impl Machine {
@@ -57,10 +57,20 @@ impl Machine {
 
     /// Boots it, runs a command of bash with files beside it, gives each line that it prints to `line`,
     /// and returns the command's exit status.
-    pub fn run(&self, command: &str, carried: &[Carried], mut line: impl FnMut(&str)) -> Result<i32> {
+    pub fn run(&self, command: &str, carried: &[Carried], line: impl FnMut(&str)) -> Result<i32> {
+        let ram_disk = RamDisk::new(&[&self.guest], &self.kernel, INIT, command, carried)?;
+        self.boot(&ram_disk, None, line)
+    }
+
+    /// Boots it with a disk, and the rest as [`Self::run`].
+    pub fn boot(&self, ram_disk: &RamDisk, disk: Option<&Path>, mut line: impl FnMut(&str)) -> Result<i32> {
         interrupt::watch();
-        let ram_disk = RamDisk::new(&self.guest, &self.kernel, command, carried)?;
-        let mut command = self.command(&ram_disk)?;
+        let mut command = self.command(ram_disk)?;
+        if let Some(disk) = disk {
+            // The one kind of disk that Debian's kernels know without a module.
+            let drive = format!("if=none,id=disk,format=raw,file={}", disk.display());
+            command.args(["-drive", &drive, "-device", "nvme,drive=disk,serial=1"]);
+        }
         let mut qemu = Qemu::start(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
         let lines = BufReader::new(qemu.stdout()?).split(b'\n');
         let (sender, receiver) = channel();
@@ -99,7 +109,7 @@ impl Machine {
             tcgetwinsize(stdin()).map(|size| format!("stty rows {} cols {};", size.ws_row, size.ws_col));
         let shell = format!("{} TERM=linux setsid --ctty --wait bash --login", size.unwrap_or_default());
         let command = format!("exec <>/dev/ttyS0 >&0 2>&0; {shell}");
-        let ram_disk = RamDisk::new(&self.guest, &self.kernel, &command, carried)?;
+        let ram_disk = RamDisk::new(&[&self.guest], &self.kernel, INIT, &command, carried)?;
         // Ctrl-C and Ctrl-Z are for the guest.
         let mut qemu = Qemu::start(&mut self.command(&ram_disk)?)?;
         let ended = loop {

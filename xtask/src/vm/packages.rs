@@ -15,6 +15,9 @@ pub const QEMU: &str = include_str!("qemu.txt");
 /// What it finds in its file system.
 pub const GUEST: &str = include_str!("guest.txt");
 
+/// What a guest finds in it besides whose first process is systemd.
+pub const SYSTEMD: &str = include_str!("systemd.txt");
+
 /// Where downloads and unpacked packages lie: outside the target directory, because they outlive a
 /// `cargo clean`.
 pub fn cache() -> Result<PathBuf> {

@@ -30,7 +30,8 @@ const MODULES: [&str; 10] = [
     "crypto",
 ];
 
-const INIT: &str = r#"#!/bin/bash
+/// The first process, where the machine is there for one command.
+pub const INIT: &str = r#"#!/bin/bash
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LC_ALL=C
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mount -t tmpfs run /run; mkdir -p /run/netns; mount -t bpf bpf /sys/fs/bpf
@@ -51,18 +52,27 @@ pub type Carried = (String, PathBuf);
 pub struct RamDisk(File);
 
 impl RamDisk {
-    /// From the directories of unpacked packages. `command` is bash's.
-    pub fn new(guest: &Path, kernel: &Path, command: &str, carried: &[Carried]) -> Result<Self> {
+    /// From these directories, whose files are those of `/`, and that of the kernel's package. `init` is the
+    /// first process, `command` is bash's.
+    pub fn new(
+        trees: &[&Path],
+        kernel: &Path,
+        init: &str,
+        command: &str,
+        carried: &[Carried],
+    ) -> Result<Self> {
         let file = tempfile::tempfile_in(cache()?)?;
         let mut archive = Archive::new(BufWriter::new(&file));
-        archive.tree(guest, Path::new(""))?;
+        for tree in trees {
+            archive.tree(tree, Path::new(""))?;
+        }
         for name in ["vm", "root", "var/log/nginx", "var/lib/nginx"] {
             archive.directory(name)?;
         }
         modules(&mut archive, kernel)?;
         archive.executable("etc/passwd", b"root:x:0:0:root:/root:/bin/bash\n")?;
         archive.executable("etc/group", b"root:x:0:\n")?;
-        archive.executable("init", INIT.as_bytes())?;
+        archive.executable("init", init.as_bytes())?;
         archive.executable("vm/command", command.as_bytes())?;
         for (name, file) in carried {
             archive.executable(name, &fs::read(file).with_context(|| file.display().to_string())?)?;

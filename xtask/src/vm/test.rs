@@ -8,6 +8,7 @@ use super::{
     Kernel, carried, guest,
     machine::Machine,
     ram_disk::Carried,
+    reboot,
     report::{Item, Report},
 };
 use crate::{build, setup};
@@ -50,6 +51,9 @@ pub fn run(args: &Args) -> Result<()> {
                 Some(item) => report.add(item),
                 None => eprintln!("[{version} {:4.0} s] {line}", started.elapsed().as_secs_f64()),
             })?;
+        if args.only.as_ref().is_none_or(|only| reboot::STEP.contains(only.as_str())) {
+            report.add(reboot::run(version, package)?);
+        }
         failures.extend(report.failures());
         if status != 0 {
             failures.push(format!("Linux {version}: exit status {status}"));
