@@ -1,4 +1,4 @@
-//! Builds the BPF object that lb-ctl carries inside it.
+//! Builds the BPF objects that lb-ctl carries inside it.
 
 use anyhow::{Context as _, ensure};
 use std::{
@@ -14,9 +14,9 @@ const NIGHTLY: &str = "nightly";
 /// A stable toolchain with a prebuilt `core` for BPF: Debian's, as `cargo xtask setup` links it.
 const DEBIAN: &str = "bpf";
 /// The crates that use unstable features. Named one by one: with `1` every crate could.
-const UNSTABLE: &str = "aya_ebpf,lb_ebpf,lb";
-/// The balancer, and what its benchmark measures with.
-const OBJECTS: [&str; 2] = ["lb", "bench"];
+const UNSTABLE: &str = "aya_ebpf,lb_ebpf,lb,lb_tc";
+/// The balancer for XDP and for tc, and what its benchmark measures with.
+const OBJECTS: [&str; 3] = ["lb", "lb-tc", "bench"];
 /// Leaves empty objects, so that lb-ctl can be checked without a BPF toolchain.
 const SKIP: &str = "AYA_BUILD_SKIP";
 

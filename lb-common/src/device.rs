@@ -9,8 +9,8 @@ use bytemuck::{Pod, Zeroable};
 pub struct Device {
     /// [`flags`].
     pub flags: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// [`choice`]. For `lb-ctl status` alone.
+    pub choice: u32,
     /// Address of this host on it, IPv4, then IPv6; unspecified where there is none.
     pub addresses: [Address; 2],
 }
@@ -27,6 +27,18 @@ const _: () = assert!(size_of::<Device>() == 40);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Device {}
+
+/// Why the balancer is attached to an interface as it is.
+pub mod choice {
+    /// It is not attached, or nothing is known.
+    pub const NONE: u32 = 0;
+    /// The admin has named the hook.
+    pub const NAMED: u32 = 1;
+    /// The driver takes XDP programs.
+    pub const DRIVER: u32 = 2;
+    /// The driver takes none, or not with its present settings.
+    pub const REFUSED: u32 = 3;
+}
 
 /// Flags of a device.
 pub mod flags {

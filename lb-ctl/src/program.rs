@@ -1,8 +1,10 @@
 //! The BPF program: loading, pinning, attaching, replacing.
 
 pub mod attachment;
+mod clsact;
 pub mod device;
 mod driver;
+mod hook;
 pub mod interface;
 pub mod kernel;
 mod link;

@@ -5,7 +5,7 @@ mod balance;
 #[path = "../../lb-ebpf/tests/scenario/mod.rs"]
 mod scenario;
 
-use balance::kernel::Kernel;
+use balance::kernel::{Hook, Kernel};
 use lb_common::{
     backend::method::{LOCAL, NAT, ROUTE, TUNNEL},
     connection::state::is_live,
@@ -98,7 +98,7 @@ fn a_million_connections_leave_nothing_behind() {
         (LOCAL, 0, Reason::LocalBackend),
     ] {
         let started = Instant::now();
-        let mut kernel = Kernel::new(false, false, SLOTS);
+        let mut kernel = Kernel::new(Hook::NATIVE, SLOTS);
         let world = Scenario { connections: SLOTS, method, flags, pool: Pool::AllPorts, ..Scenario::new("") };
         kernel.install(&world);
         kernel.set_timeouts(1);
@@ -112,7 +112,7 @@ fn a_million_connections_leave_nothing_behind() {
 
 #[test]
 fn every_port_towards_a_backend_is_given_and_comes_back() {
-    let mut kernel = Kernel::new(false, false, SLOTS);
+    let mut kernel = Kernel::new(Hook::NATIVE, SLOTS);
     let world = Scenario { connections: SLOTS, flags: FULL_NAT, pool: Pool::AllPorts, ..Scenario::new("") };
     kernel.install(&world);
     kernel.set_timeouts(ticks(15));

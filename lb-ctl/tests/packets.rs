@@ -5,58 +5,108 @@ mod balance;
 #[path = "../../lb-ebpf/tests/scenario/mod.rs"]
 mod scenario;
 
-use balance::{kernel::Kernel, mutation::Mutation};
+use balance::{
+    kernel::{Action, Hook, Kernel},
+    mutation::Mutation,
+};
 use lb_common::{
     backend::method,
     connection::state::is_live,
+    device::flags::REDIRECT,
     reason::{Reason, Verdict},
     service::flags::{FULL_NAT, TOA},
     time::ticks,
 };
-use scenario::{Before, INSIDE, OUTSIDE, Pool, Scenario, all, check::checksums};
+use scenario::{
+    ACK, BOTH, Before, CLIENT_MAC, INSIDE, MTU, OUTSIDE, OUTSIDE_MAC, Pool, SYN, Scenario, all,
+    check::checksums,
+    frames::{Packet, tcp},
+    to_web,
+};
 use std::{
     env,
     thread::sleep,
     time::{Duration, Instant},
 };
 
-const DROP: u32 = 1;
-const PASS: u32 = 2;
-const TRANSMIT: u32 = 3;
-const REDIRECT: u32 = 4;
-
 #[test]
 fn the_kernel_does_what_every_scenario_says() {
-    let mut failed = Vec::new();
     for (generic, partial) in [(false, false), (false, true), (true, false), (true, true)] {
-        let mut kernel = Kernel::new(generic, partial, 64);
-        for scenario in all().iter().filter(|s| (s.generic, s.partial) == (generic, partial)) {
-            kernel.install(scenario);
-            for (number, step) in scenario.steps.iter().enumerate() {
-                if step.before != Before::Nothing {
-                    kernel.apply(scenario, step.before);
-                }
-                let before = kernel.reasons();
-                let (verdict, out) = kernel.run(&step.frame, step.interface);
-                let after = kernel.reasons();
-                let reason = (0..before.len()).find(|&reason| after[reason] != before[reason]).unwrap();
-                let expected = match step.reason.verdict() {
-                    Verdict::Pass | Verdict::Kernel => PASS,
-                    Verdict::Drop => DROP,
-                    // Generic XDP answers out of the interface that the packet came in by.
-                    Verdict::Forward if verdict == TRANSMIT && generic => TRANSMIT,
-                    Verdict::Forward => REDIRECT,
-                };
-                let as_said = step.is_out(&out);
-                if reason != step.reason as usize || verdict != expected || !as_said {
-                    failed.push(format!(
-                        "{}, packet {number}: verdict {verdict}, {:?} instead of {:?}\n out {out:02x?}\n for {:02x?}",
-                        scenario.name,
-                        Reason::from_number(reason as u32),
-                        step.reason,
-                        step.out
-                    ));
-                }
+        let scenarios = all().into_iter().filter(|s| (s.generic, s.partial) == (generic, partial));
+        run(Hook::Xdp { generic, partial }, &scenarios.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn tc_does_what_every_scenario_says_that_concerns_it() {
+    let concerns_tc = |scenario: &Scenario| {
+        // It sends by every interface, is told by the socket buffer what is partial, and the kernel takes
+        // tags out of the bytes before it.
+        let devices = scenario.devices == REDIRECT && !scenario.generic && !scenario.partial;
+        devices && scenario.steps.iter().all(|step| !balance::is_tagged(&step.frame))
+    };
+    let scenarios: Vec<_> = all().into_iter().filter(concerns_tc).collect();
+    assert!(scenarios.len() > 250, "{} scenarios", scenarios.len());
+    run(Hook::Tc, &scenarios);
+}
+
+#[test]
+fn tc_sends_on_what_is_cut_up_where_it_leaves() {
+    let mut kernel = Kernel::new(Hook::Tc, 64);
+    for ends in BOTH {
+        kernel.install(&Scenario::new("segments"));
+        let large = |to| tcp(ends.client, to, ACK).data(vec![b'x'; 2_500]).dont_fragment();
+        let frame = |packet: Packet| packet.link(OUTSIDE_MAC, CLIENT_MAC).frame();
+        kernel.run(&frame(tcp(ends.client, ends.vip, SYN)), OUTSIDE);
+        let headers = if ends.client.starts_with('[') { 40 + 20 } else { 20 + 20 };
+        let fits = u32::from(MTU) - headers;
+        let sent = kernel.run_segments(&frame(large(ends.vip)), OUTSIDE, fits);
+        assert_eq!(sent, (Action::Redirect, to_web(large(ends.web)).unwrap()), "{}", ends.client);
+        for segment in [0, fits + 1] {
+            let (action, out) = kernel.run_segments(&frame(large(ends.vip)), OUTSIDE, segment);
+            assert_eq!((action, out.len() < 1_400), (Action::Redirect, true), "answered: {}", ends.client);
+            assert_eq!(checksums(&out), Some(true));
+        }
+    }
+}
+
+fn run(hook: Hook, scenarios: &[Scenario]) {
+    let mut failed = Vec::new();
+    let mut kernel = Kernel::new(hook, 64);
+    for scenario in scenarios {
+        kernel.install(scenario);
+        for (number, step) in scenario.steps.iter().enumerate() {
+            if hook == Hook::Tc && !balance::is_socket_buffer(&step.frame) {
+                continue;
+            }
+            if step.before != Before::Nothing {
+                kernel.apply(scenario, step.before);
+            }
+            let before = kernel.reasons();
+            let (verdict, out) = kernel.run(&step.frame, step.interface);
+            let after = kernel.reasons();
+            let reason = (0..before.len()).find(|&reason| after[reason] != before[reason]).unwrap();
+            let expected = match step.reason.verdict() {
+                Verdict::Pass | Verdict::Kernel => Action::Pass,
+                Verdict::Drop => Action::Drop,
+                // Generic XDP answers out of the interface that the packet came in by.
+                Verdict::Forward if verdict == Action::Transmit && scenario.generic => Action::Transmit,
+                Verdict::Forward => Action::Redirect,
+            };
+            let as_said = step.is_out(&out);
+            // tc needs no driver to send out of the interface that a packet came in by.
+            let is_named = reason == step.reason as usize
+                || hook == Hook::Tc
+                    && step.reason == Reason::Redirected
+                    && reason == Reason::Transmitted as usize;
+            if !is_named || verdict != expected || !as_said {
+                failed.push(format!(
+                    "{}, packet {number}: verdict {verdict:?}, {:?} instead of {:?}\n out {out:02x?}\n for {:02x?}",
+                    scenario.name,
+                    Reason::from_number(reason as u32),
+                    step.reason,
+                    step.out
+                ));
             }
         }
     }
@@ -85,7 +135,7 @@ fn a_million_mutated_packets_break_nothing() {
 
 /// No packet is answered wrongly, and no connection stays behind.
 fn mutated_packets_break_nothing(world: &Scenario, packets: u64, seed: u64) {
-    let mut kernel = Kernel::new(false, false, 4_096);
+    let mut kernel = Kernel::new(Hook::NATIVE, 4_096);
     kernel.install(world);
     let taken = kernel.taken();
     // Connections come and go while the packets run.
@@ -99,15 +149,14 @@ fn mutated_packets_break_nothing(world: &Scenario, packets: u64, seed: u64) {
         let interface = if mutation.below(3) == 0 { INSIDE } else { OUTSIDE };
         let (verdict, out) = kernel.run(&frame, interface);
         let told = || {
-            format!("packet {count} of seed {seed}: verdict {verdict}\n in  {frame:02x?}\n out {out:02x?}")
+            format!("packet {count} of seed {seed}: verdict {verdict:?}\n in  {frame:02x?}\n out {out:02x?}")
         };
-        assert!([DROP, PASS, TRANSMIT, REDIRECT].contains(&verdict), "{}", told());
-        if verdict == PASS && out == frame {
+        if verdict == Action::Pass && out == frame {
             continue;
         }
         changed += 1;
         assert!(balance::is_ours(&frame), "not ours: {}", told());
-        if verdict != DROP && checksums(&frame) == Some(true) {
+        if verdict != Action::Drop && checksums(&frame) == Some(true) {
             judged += 1;
             assert_ne!(checksums(&out), Some(false), "wrong checksum: {}", told());
         }

@@ -51,7 +51,7 @@ fn tells_features() -> bool {
 }
 
 #[test]
-fn a_driver_without_native_xdp_gets_a_generic_program() {
+fn a_driver_without_native_xdp_gets_tc() {
     let namespace = Namespace::new();
     let error = namespace.fails(1, "load lan0 bridge0 --mode native --max-connections 1000");
     assert_eq!(error, "lb-ctl: the driver of bridge0 takes no native XDP program: --mode auto\n");
@@ -59,8 +59,15 @@ fn a_driver_without_native_xdp_gets_a_generic_program() {
 
     let printed = namespace.ok("load lan0 bridge0 --max-connections 1000");
     assert!(printed.contains("lan0: attached (native)"), "{printed}");
-    assert!(printed.contains("bridge0: attached (generic): its driver takes no program"), "{printed}");
-    assert_eq!(namespace.status()["programs"].as_array().unwrap().len(), 2);
+    assert!(printed.contains("bridge0: attached (tc): its driver takes no XDP program"), "{printed}");
+    let status = namespace.status();
+    assert_eq!(status["programs"].as_array().unwrap().len(), 2);
+    let row = |name| status["interfaces"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
+    assert_eq!(row("lan0")["choice"], "its driver takes XDP programs");
+    assert_eq!(
+        (&row("bridge0")["mode"], &row("bridge0")["choice"]),
+        (&"tc".into(), &"its driver takes no XDP program".into())
+    );
     namespace.ok("upgrade");
     namespace.ok("unload");
     namespace.assert_clean();
@@ -69,6 +76,53 @@ fn a_driver_without_native_xdp_gets_a_generic_program() {
     assert_eq!(namespace.status()["programs"][0]["mode"], "generic");
     namespace.ok("unload");
     namespace.assert_clean();
+}
+
+#[test]
+fn tc_is_attached_replaced_and_taken_away() {
+    for hook in ["tc", "clsact"] {
+        let namespace = Namespace::new();
+        // One interface has the discipline, with a filter of somebody else's.
+        namespace.tc("qdisc add dev lan1 clsact");
+        let nothing =
+            ["filter", "add", "dev", "lan1", "egress", "bpf", "bytecode", "1,6 0 0 0,", "flowid", "1:1"];
+        namespace::run("tc", &[&["-n", &namespace.name], &nothing[..]].concat());
+        let before = namespace.tc("filter show dev lan1 egress");
+
+        let printed = namespace.ok(&format!("load lan0 lan1 --hook {hook} --max-connections 1000"));
+        assert!(printed.contains("lan0: attached (tc)\n"), "{printed}");
+        assert_eq!(namespace.attached(), 0, "no XDP");
+        let program = || namespace.status()["programs"][0]["id"].as_u64().unwrap();
+        let first = program();
+        namespace.ok("upgrade");
+        assert!(program() > first);
+        let status = namespace.status();
+        for lan in &status["interfaces"].as_array().unwrap()[1..3] {
+            assert_eq!(
+                (&lan["mode"], &lan["choice"]),
+                (&"tc".into(), &"as was asked for".into()),
+                "{status}"
+            );
+        }
+        let filters = namespace.tc("filter show dev lan0 ingress");
+        assert_eq!(filters.contains(&format!("id {}", program())), hook == "clsact", "{filters}");
+
+        // What is attached counts packets.
+        namespace.flood(20).wait().unwrap();
+        let counters: serde_json::Value = serde_json::from_str(&namespace.ok("counters --json")).unwrap();
+        assert!(
+            counters.as_array().unwrap().iter().any(|row| row["packets"].as_u64() >= Some(20)),
+            "{counters}"
+        );
+
+        namespace.ok("unload");
+        namespace.assert_clean();
+        assert_eq!(namespace.tc("filter show dev lan0 ingress"), "");
+        assert!(!namespace.tc("qdisc show dev lan0").contains("clsact"));
+        assert!(namespace.tc("qdisc show dev lan1").contains("clsact"), "it was there before");
+        assert_eq!(namespace.tc("filter show dev lan1 egress"), before);
+        assert_eq!(namespace.tc("filter show dev lan1 ingress"), "");
+    }
 }
 
 #[test]
@@ -87,6 +141,8 @@ fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
     assert!(error.contains("3 is not in 16..=134217728"), "{error}");
     namespace.fails(2, "load");
     namespace.fails(2, "load lan0 --mode fast");
+    let error = namespace.fails(2, "load lan0 --hook tc --mode native");
+    assert_eq!(error, "lb-ctl: --mode is about XDP: leave it out, or --hook tc\n");
     namespace.assert_clean();
 
     let elsewhere = namespace.command(LB_CTL, &["status"]).env("LB_BPFFS", "/tmp").output().unwrap();
@@ -237,6 +293,12 @@ fn nothing_runs_after_a_load() {
 }
 
 impl Namespace {
+    /// Runs `tc` inside.
+    fn tc(&self, arguments: &str) -> String {
+        let all: Vec<_> = ["-n", &self.name].into_iter().chain(arguments.split_whitespace()).collect();
+        namespace::run("tc", &all)
+    }
+
     /// The id of the program on `lan0`.
     fn attached_id(&self) -> String {
         let link = namespace::run("ip", &["-n", &self.name, "link", "show", "lan0"]);

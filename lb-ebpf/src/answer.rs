@@ -112,8 +112,9 @@ fn build<F: Frame, T: Tables>(
         frame.load(ethernet::LENGTH).unwrap_or(Tag::zeroed()),
         frame.load(ethernet::LENGTH + ethernet::TAG_LENGTH).unwrap_or(Tag::zeroed()),
     ];
+    // In this order, because a packet that is cut up where it leaves (GSO) is none any more once it is cut.
+    frame.truncate(network + length - added)?;
     frame.grow(added)?;
-    frame.truncate(network + length)?;
     let interface = frame.interface();
     let flags = tables.device(interface).map_or(0, |device| device.flags);
     let transmit = flags & device::flags::TRANSMIT != 0 || frame.keeps_buffer();

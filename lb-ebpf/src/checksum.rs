@@ -19,6 +19,12 @@ pub fn fold(sum: u64) -> u16 {
     sum as u16
 }
 
+/// RFC 768: a UDP checksum of zero is sent as ffff, because 0 says that there is none.
+#[inline(always)]
+pub const fn of_udp(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
+}
+
 /// What changed in the bytes that a checksum covers: the sum to apply to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change(pub u64);

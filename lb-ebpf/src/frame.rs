@@ -1,6 +1,9 @@
 //! The bytes of a packet, as the packet path sees them.
 
-use crate::Reason;
+use crate::{
+    Reason,
+    checksum::{self, Change},
+};
 use bytemuck::Pod;
 
 /// Bytes of a packet that are looked at one by one: what an Ethernet frame carries of them.
@@ -16,6 +19,15 @@ pub trait Frame {
 
     /// Writes a `T`; [`Reason::RewriteFailed`] where the packet ends before it.
     fn store<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason>;
+
+    /// Corrects the checksum of TCP or UDP that lies at `place`, after a change of the addresses in its
+    /// pseudo-header and of words that it covers itself (`own`).
+    #[inline(always)]
+    fn correct(&mut self, place: usize, pseudo: Change, own: Change, is_udp: bool) -> Result<(), Reason> {
+        let old: u16 = self.load(place).ok_or(Reason::RewriteFailed)?;
+        let new = Change(pseudo.0 + own.0).apply(old);
+        self.store(place, if is_udp { checksum::of_udp(new) } else { new })
+    }
 
     /// Whether the whole frame, all buffers together, reaches to `end`.
     fn holds(&self, end: usize) -> bool;
@@ -50,4 +62,14 @@ pub trait Frame {
     /// Whether the kernel's socket buffer, which knows that a checksum is partial, stays with the
     /// packet wherever it is sent (generic XDP). In native XDP it stays only with a passed packet.
     fn keeps_buffer(&self) -> bool;
+
+    /// Bytes of data in each of the packets that the kernel makes of this one where it leaves (GSO), 0
+    /// where it leaves as it is; `None` where that is not known.
+    fn segment(&self) -> Option<u32>;
+
+    /// Whether a VLAN tag travels beside the bytes.
+    #[inline(always)]
+    fn has_tag(&self) -> bool {
+        false
+    }
 }

@@ -104,6 +104,10 @@ impl Frame for HostFrame {
     fn keeps_buffer(&self) -> bool {
         self.generic
     }
+
+    fn segment(&self) -> Option<u32> {
+        if self.generic { None } else { Some(0) }
+    }
 }
 
 /// An array map: elements with a stable place that are shared and mutable, as in the kernel.

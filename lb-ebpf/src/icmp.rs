@@ -6,7 +6,7 @@
 
 use crate::{
     Frame, Outcome, Reason, Tables,
-    checksum::Change,
+    checksum::{self, Change},
     connection::Tracked,
     forward::route::decrement,
     index,
@@ -165,9 +165,8 @@ fn requote<F: Frame>(
         && (old != 0 || inner.protocol as u8 == protocol::TCP)
     {
         let mut new = ports.apply(old);
-        // RFC 768: a sum of zero is written as ones, because zero says that there is none.
-        if new == 0 && inner.protocol as u8 == protocol::UDP {
-            new = 0xffff;
+        if inner.protocol as u8 == protocol::UDP {
+            new = checksum::of_udp(new);
         }
         frame.store(place, new)?;
         covered = covered.word(old, new);

@@ -9,10 +9,13 @@ fn main() {}
 
 #[cfg(target_arch = "bpf")]
 mod kernel;
+#[cfg(target_arch = "bpf")]
+#[path = "shell/xdp.rs"]
+mod shell;
 
 #[cfg(target_arch = "bpf")]
 mod program {
-    use crate::kernel::{frame::XdpFrame, globals, maps, sweep, tables::Maps, trace};
+    use crate::kernel::{frame::Buffer, globals, maps, sweep, tables::Maps, trace};
     use aya_ebpf::{bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
     use lb_common::{adoption::Adoption, reason::Verdict, stage::Stage};
     use lb_ebpf::{Frame as _, Next, Outcome, Reason, adoption, packet::Packet, shortcut};
@@ -21,13 +24,13 @@ mod program {
     #[xdp(frags)]
     pub fn balance(context: XdpContext) -> u32 {
         let (mut frame, maps) = of(&context);
-        if globals::TRACE.load() != 0 {
-            trace::before(context.ctx);
+        // What is traced goes through the stages, which do the same: there is stack for it.
+        if globals::TRACE.load() == 0
+            && let Some(outcome) = shortcut::handle(&mut frame, &maps)
+        {
+            return end(&maps, outcome);
         }
-        match shortcut::handle(&mut frame, &maps) {
-            Some(outcome) => end(&maps, outcome),
-            None => go_on(&context, &maps, Next::Stage(Stage::Find)),
-        }
+        go_on(&context, &maps, Next::Stage(Stage::Find))
     }
 
     /// The stage of that name, as are the two below.
@@ -35,6 +38,9 @@ mod program {
     pub fn find(context: XdpContext) -> u32 {
         let (frame, maps) = of(&context);
         let Some(packet) = packet() else { return XDP_ABORTED };
+        if globals::TRACE.load() != 0 {
+            trace::before(context.ctx);
+        }
         go_on(&context, &maps, lb_ebpf::find(&frame, &maps, packet))
     }
 
@@ -53,8 +59,8 @@ mod program {
     }
 
     #[inline(always)]
-    fn of(context: &XdpContext) -> (XdpFrame, Maps) {
-        (XdpFrame::of(context.ctx), Maps { context: context.ctx })
+    fn of(context: &XdpContext) -> (Buffer, Maps) {
+        (Buffer::of(context.ctx), Maps { context: context.ctx })
     }
 
     /// What the stages leave to each other.

@@ -16,6 +16,7 @@ use crate::{
     wire::{
         ethernet::Ethernet,
         tcp::{Tcp, flags::ACK},
+        udp::Udp,
     },
 };
 use lb_common::{
@@ -25,6 +26,7 @@ use lb_common::{
     connection::{Connection, NextHop, exit},
     device,
     neighbour::{Neighbour, Vouch, vouch},
+    protocol,
 };
 
 /// Ticks for which an answer counts: half a second.
@@ -116,6 +118,24 @@ fn is_same(before: &NextHop, after: &NextHop) -> bool {
 #[inline(always)]
 fn neighbour(hop: &NextHop) -> Neighbour {
     Neighbour { interface: hop.interface, mac: words(hop.destination), reserved: 0 }
+}
+
+/// Whether a packet, or each that the kernel makes of it where it leaves, fits the way to a next hop.
+#[inline(always)]
+pub fn fits<F: Frame>(frame: &F, packet: &Packet, hop: &NextHop) -> bool {
+    let mtu = hop.mtu as u32;
+    if packet.length() <= mtu {
+        return true;
+    }
+    let Some(data @ 1..) = frame.segment() else { return false };
+    let header = match packet.flow.protocol as u8 {
+        protocol::TCP => match frame.load::<Tcp>(packet.transport as usize) {
+            Some(header) => (header.length >> 4) as u32 * 4,
+            None => return false,
+        },
+        _ => size_of::<Udp>() as u32,
+    };
+    packet.transport - packet.network + header + data <= mtu
 }
 
 /// The next hop of one direction.

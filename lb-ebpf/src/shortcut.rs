@@ -43,7 +43,7 @@ pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome>
         return Some(Outcome::of(Reason::NoServices));
     }
     let header: Ethernet = frame.load(0)?;
-    if header.is_group() {
+    if header.is_group() || frame.has_tag() {
         return None;
     }
     let packet = match header.kind {
@@ -162,7 +162,7 @@ fn forward<F: Frame, T: Tables>(
     };
     if !nexthop::counts(frame, tables, hop, now)
         || hop.exit == exit::KERNEL
-        || packet.length() > hop.mtu as u32
+        || !nexthop::fits(frame, packet, hop)
     {
         return None;
     }

@@ -121,7 +121,7 @@ fn a_bridge_as_inside_interface_is_served_and_says_how() -> Result<()> {
     lab.balancer.bridge("br0", &["inside"])?;
     lab.balancer.addresses("br0", &["192.168.33.100/24"])?;
     let said = ctl(&lab.balancer, "load outside br0")?;
-    assert!(said.contains("br0: attached (generic)"), "{said}");
+    assert!(said.contains("br0: attached (tc)"), "{said}");
     web_service(&lab.balancer, VIP)?;
     assert_turns(&lab.client, VIP)?;
     assert_counted(&lab.balancer, "KernelDevice", 10)?;

@@ -1,9 +1,12 @@
 //! `lb-ctl load`: attaches the balancer to interfaces.
 
 use crate::{
+    cli::Usage,
     lock::Lock,
     program::{
-        Mode, attachment, device,
+        Mode,
+        attachment::{self, Held},
+        device,
         interface::{self, Interface},
         kernel,
         object::{Instance, Variant, pin_name},
@@ -12,9 +15,8 @@ use crate::{
     },
 };
 use anyhow::{Context as _, Result, bail};
-use aya::programs::links::FdLink;
 use clap::ValueEnum;
-use lb_common::{limits, settings::Settings};
+use lb_common::{device::choice, limits, settings::Settings};
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 /// Attach the balancer to interfaces: those that clients come in by, and those that backends answer by.
@@ -26,7 +28,11 @@ pub struct Args {
     /// The interfaces
     #[arg(required = true, value_name = "IFACE")]
     interfaces: Vec<String>,
-    /// Where the program runs: in the driver, in the kernel's stack (slower), or the first that works
+    /// What the program is attached to: XDP, tc, or for each interface XDP where its driver takes a
+    /// program and tc elsewhere
+    #[arg(long, value_enum, default_value = "auto")]
+    hook: Hook,
+    /// Where XDP runs: in the driver, in the kernel's stack (slow), or, with --hook xdp, the first that works
     #[arg(long, value_enum, default_value = "auto")]
     mode: Wanted,
     /// Size of the connection table
@@ -41,6 +47,15 @@ pub struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Hook {
+    Auto,
+    Xdp,
+    Tc,
+    /// tc by a filter, as before Linux 6.6: it has a place among other filters
+    Clsact,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Wanted {
     Auto,
     Native,
@@ -50,6 +65,7 @@ enum Wanted {
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
+        let modes = self.modes()?;
         kernel::require()?;
         let pins = Pins::here()?;
         let lock = Lock::take(pins.cookie)?;
@@ -57,9 +73,9 @@ impl Args {
             bail!("already loaded in this network namespace: lb-ctl upgrade, or lb-ctl unload first");
         }
         pins.clean()?;
-        let interfaces = attachment::named(&interface::all()?, &self.interfaces)?;
+        let interfaces = attachment::named(&interface::all()?, &self.interfaces, modes != [Mode::Tc])?;
 
-        let result = self.build(&pins, &interfaces);
+        let result = self.build(&pins, &interfaces, modes);
         if result.is_err() {
             // The error that is reported is the first one.
             let _ = pins.clean();
@@ -70,25 +86,27 @@ impl Args {
     }
 
     /// Builds everything under another name, and gives it its name in the last step.
-    fn build(&self, pins: &Pins, interfaces: &[Interface]) -> Result<()> {
+    fn build(&self, pins: &Pins, interfaces: &[Interface], modes: &[Mode]) -> Result<()> {
         let directory = pins.unfinished();
         fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
 
-        let links = self.attach(&directory, interfaces)?;
+        let links = self.attach(&directory, interfaces, modes)?;
         let receivers = interface::receivers(interfaces, &interface::all()?);
         let names: Vec<_> = receivers.iter().map(|interface| interface.name.clone()).collect();
         let changed = sysctl::accept_local(pins.cookie, &names)?;
         // Only now, because a program on a veth lets its far end take redirected packets.
-        let modes: BTreeMap<u32, Mode> =
+        let attached: BTreeMap<u32, Mode> =
             links.iter().map(|(interface, mode, _)| (interface.index, *mode)).collect();
-        device::describe(&directory, &interface::all()?, &modes)?;
+        let chosen = attached.iter().map(|(&index, &mode)| (index, reason(mode, modes))).collect();
+        device::describe(&directory, &interface::all()?, &attached, &chosen)?;
 
-        for (interface, mode, link) in links {
-            attachment::pin(link, &directory, interface)?;
-            let fallback = if self.mode == Wanted::Auto && mode == Mode::Generic {
-                ": its driver takes no program, so this is slower"
-            } else {
-                ""
+        for (interface, mode, held) in links {
+            attachment::pin(held, &directory, interface)?;
+            let fallback = match mode {
+                Mode::Native => "",
+                _ if reason(mode, modes) == choice::NAMED => "",
+                Mode::Generic => ": its driver takes no program, so this is slow",
+                Mode::Tc => ": its driver takes no XDP program",
             };
             println!("{}: attached ({mode}){fallback}", interface.name);
         }
@@ -103,19 +121,30 @@ impl Args {
         Ok(())
     }
 
-    /// Attaches each interface in the mode that was asked for or works; the links hold only as long
-    /// as this process.
+    /// The modes to try, in this order. XDP in the kernel's stack is slower than tc there, and only used
+    /// when asked for.
+    fn modes(&self) -> Result<&'static [Mode]> {
+        match (self.hook, self.mode) {
+            (Hook::Auto, Wanted::Auto) => Ok(&[Mode::Native, Mode::Tc]),
+            (Hook::Xdp, Wanted::Auto) => Ok(&[Mode::Native, Mode::Generic]),
+            (Hook::Tc | Hook::Clsact, Wanted::Auto) => Ok(&[Mode::Tc]),
+            (Hook::Auto | Hook::Xdp, Wanted::Native) => Ok(&[Mode::Native]),
+            (Hook::Auto | Hook::Xdp, Wanted::Generic) => Ok(&[Mode::Generic]),
+            (Hook::Tc | Hook::Clsact, Wanted::Native | Wanted::Generic) => {
+                Err(Usage("--mode is about XDP: leave it out, or --hook tc".into()).into())
+            }
+        }
+    }
+
+    /// Attaches each interface in the first mode that works; links hold only as long as this process.
     fn attach<'a>(
         &self,
         directory: &Path,
         interfaces: &'a [Interface],
-    ) -> Result<Vec<(&'a Interface, Mode, FdLink)>> {
-        let modes = match self.mode {
-            Wanted::Auto => &Mode::ALL[..],
-            Wanted::Native => &[Mode::Native],
-            Wanted::Generic => &[Mode::Generic],
-        };
+        modes: &[Mode],
+    ) -> Result<Vec<(&'a Interface, Mode, Held)>> {
         let partial = interfaces.iter().any(Interface::partial_checksums);
+        let by_filter = self.hook == Hook::Clsact || !kernel::has_tc_links()?;
         let mut waiting: Vec<&Interface> = interfaces.iter().collect();
         let mut links = Vec::new();
         for (round, &mode) in modes.iter().enumerate() {
@@ -127,8 +156,8 @@ impl Args {
             }
             let mut refused = Vec::new();
             for interface in waiting {
-                match attachment::attach(&mut instance, interface)? {
-                    Some(link) => links.push((interface, mode, link)),
+                match attachment::attach(&mut instance, directory, interface, by_filter)? {
+                    Some(held) => links.push((interface, mode, held)),
                     None => refused.push(interface),
                 }
             }
@@ -141,6 +170,15 @@ impl Args {
             }
         }
         bail!("the driver of {} takes no native XDP program: --mode auto", waiting[0].name)
+    }
+}
+
+/// Why an interface has a mode, of those that were tried.
+fn reason(mode: Mode, modes: &[Mode]) -> u32 {
+    match mode {
+        _ if modes.len() == 1 => choice::NAMED,
+        Mode::Native => choice::DRIVER,
+        _ => choice::REFUSED,
     }
 }
 

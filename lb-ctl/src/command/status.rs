@@ -56,6 +56,8 @@ struct Row {
     name: String,
     /// `None` where the balancer is not attached.
     mode: Option<Mode>,
+    /// Why it is attached so.
+    choice: &'static str,
     /// Whether XDP sends through it, or the kernel does.
     sends: &'static str,
     reason: String,
@@ -98,6 +100,7 @@ impl Status {
                 .as_ref()
                 .map_or_else(|| format!("number {}", attachment.index), |interface| interface.name.clone()),
             mode: None,
+            choice: "",
             sends: "nothing",
             reason: "the interface that was attached is gone: lb-ctl unload, then load".to_owned(),
         });
@@ -105,12 +108,13 @@ impl Status {
             let mode = modes.get(&interface.index).copied();
             let capability = device::judge(interface, mode);
             let redirects = capability.device.flags & flags::REDIRECT != 0;
-            Row {
+            Ok(Row {
                 name: interface.name.clone(),
                 mode,
+                choice: if mode.is_some() { device::choice(&directory, interface.index)? } else { "" },
                 sends: if redirects { "xdp" } else { "kernel" },
                 reason: capability.reason.to_owned(),
-            }
+            })
         };
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -123,7 +127,7 @@ impl Status {
                 .map(|(mode, info)| Program { mode, id: info.id(), tag: format!("{:016x}", info.tag()) })
                 .collect(),
             trace,
-            interfaces: interfaces.iter().map(row).chain(lost).collect(),
+            interfaces: interfaces.iter().map(row).chain(lost.map(Ok)).collect::<Result<_>>()?,
         })
     }
 
@@ -141,10 +145,10 @@ impl Status {
             Trace::Abandoned => println!("trace            on, but lb-ctl trace was killed: lb-ctl upgrade"),
         }
         println!();
-        println!("{:<16} {:<9} {:<8} Why", "Interface", "Attached", "Sends");
+        println!("{:<16} {:<9} {:<32} {:<9} Why", "Interface", "Attached", "Why", "XDP sends");
         for row in &self.interfaces {
             let mode = row.mode.map_or("-", Mode::name);
-            println!("{:<16} {mode:<9} {:<8} {}", row.name, row.sends, row.reason);
+            println!("{:<16} {mode:<9} {:<32} {:<9} {}", row.name, row.choice, row.sends, row.reason);
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, Map, MapData};
 use lb_common::{
     address::Address,
-    device::{Device, flags},
+    device::{Device, choice, flags},
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -63,8 +63,14 @@ pub fn judge(interface: &Interface, attached: Option<Mode>) -> Capability {
     Capability { device: Device { flags, ..Device::default() }, reason }
 }
 
-/// Tells the packet path about all interfaces; forgets those that are gone.
-pub fn describe(pins: &Path, interfaces: &[Interface], attached: &BTreeMap<u32, Mode>) -> Result<()> {
+/// Tells the packet path about all interfaces; forgets those that are gone. `chosen` is why the attached
+/// ones are attached as they are ([`lb_common::device::choice`]), as far as that is new.
+pub fn describe(
+    pins: &Path,
+    interfaces: &[Interface],
+    attached: &BTreeMap<u32, Mode>,
+    chosen: &BTreeMap<u32, u32>,
+) -> Result<()> {
     let path = pins.join("DEVICES");
     let map = MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut devices: HashMap<_, u32, Device> = HashMap::try_from(Map::HashMap(map))?;
@@ -75,12 +81,29 @@ pub fn describe(pins: &Path, interfaces: &[Interface], attached: &BTreeMap<u32, 
             device.flags |= flags::VLANS;
         }
         device.addresses = sources(interface, interfaces);
+        device.choice = match chosen.get(&interface.index) {
+            Some(&choice) => choice,
+            None => devices.get(&interface.index, 0).map_or(choice::NONE, |before| before.choice),
+        };
         devices.insert(interface.index, device, 0)?;
     }
     for index in old.iter().filter(|&&index| interfaces.iter().all(|interface| interface.index != index)) {
         devices.remove(index)?;
     }
     Ok(())
+}
+
+/// Why an interface is attached as it is, in words.
+pub fn choice(pins: &Path, interface: u32) -> Result<&'static str> {
+    let path = pins.join("DEVICES");
+    let map = MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let devices: HashMap<_, u32, Device> = HashMap::try_from(Map::HashMap(map))?;
+    Ok(match devices.get(&interface, 0).map_or(choice::NONE, |device| device.choice) {
+        choice::NAMED => "as was asked for",
+        choice::DRIVER => "its driver takes XDP programs",
+        choice::REFUSED => "its driver takes no XDP program",
+        _ => "",
+    })
 }
 
 /// The source addresses of this host's packets by an interface: its own, else another's

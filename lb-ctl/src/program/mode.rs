@@ -1,6 +1,5 @@
-//! Where in the kernel an XDP program runs.
+//! Where in the kernel the program runs.
 
-use aya::programs::XdpMode;
 use std::fmt;
 
 /// How the program is attached to an interface.
@@ -9,19 +8,22 @@ use std::fmt;
 pub enum Mode {
     /// In the driver.
     Native,
-    /// In the kernel's stack: on every interface, but much slower.
+    /// As XDP in the kernel's stack: on every interface, but much slower.
     Generic,
+    /// As tc in the kernel's stack: on every interface.
+    Tc,
 }
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Self; 2] = [Self::Native, Self::Generic];
+    pub const ALL: [Self; 3] = [Self::Native, Self::Generic, Self::Tc];
 
     /// Its name, which is part of pins' names.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Generic => "generic",
+            Self::Tc => "tc",
         }
     }
 }
@@ -29,14 +31,5 @@ impl Mode {
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
-    }
-}
-
-impl From<Mode> for XdpMode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Native => Self::Driver,
-            Mode::Generic => Self::Skb,
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use netlink_packet_core::{
-    DecodeError, NLA_ALIGNTO, NLA_HEADER_SIZE, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable,
+    DecodeError, NLA_ALIGNTO, NLA_HEADER_SIZE, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable,
     NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable, NlaBuffer,
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
@@ -74,6 +74,11 @@ fn generic(flags: u16, family: u16, command: u8, attributes: Vec<u8>) -> Result<
     Ok(answers.iter().map(|answer| answer.get(GENERIC_HEADER..).unwrap_or_default().to_vec()).collect())
 }
 
+/// Has the kernel do something.
+pub fn acknowledged(protocol: isize, kind: u16, body: Vec<u8>) -> Result<()> {
+    ask(protocol, kind, NLM_F_REQUEST | NLM_F_ACK, body).map(drop)
+}
+
 fn ask(protocol: isize, kind: u16, flags: u16, body: Vec<u8>) -> Result<Vec<Vec<u8>>> {
     let mut socket = Socket::new(protocol).context("cannot open a netlink socket")?;
     socket.bind_auto()?;
@@ -94,6 +99,7 @@ fn ask(protocol: isize, kind: u16, flags: u16, body: Vec<u8>) -> Result<Vec<Vec<
             let message = NetlinkMessage::<Raw>::deserialize(rest)?;
             match message.payload {
                 NetlinkPayload::Done(_) => return Ok(answers),
+                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
                 NetlinkPayload::Error(error) => return Err(error.to_io().into()),
                 NetlinkPayload::InnerMessage(raw) => answers.push(raw.body),
                 _ => {}

@@ -1,11 +1,11 @@
-//! The BPF object in this executable, and loading it.
+//! The BPF objects in this executable, and loading them.
 
-use super::Mode;
+use super::{Mode, hook::Hooked};
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, ProgramArray},
-    programs::{ProgramError, ProgramInfo, TestRun as _, TestRunOptions, Xdp},
+    programs::{ProgramError, ProgramInfo, TestRunOptions, Xdp},
 };
 use aya_obj::programs::XdpAttachType;
 use lb_common::{address::Address, adoption::Adoption, bucket::buckets, settings::Settings, stage::Stage};
@@ -15,8 +15,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What `build.rs` built.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
+/// What `build.rs` built, for each hook.
+static XDP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
+static TC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb-tc"));
 
 /// Why the kernel refused a program the last time.
 const VERIFIER_LOG: &str = "/run/lb-ctl/verifier.log";
@@ -24,8 +25,8 @@ const VERIFIER_LOG: &str = "/run/lb-ctl/verifier.log";
 /// The map that leads from `balance` to its stages.
 const STAGES: &str = "STAGES";
 
-/// `enum xdp_action` (`linux/bpf.h`).
-const XDP_PASS: u32 = 2;
+/// What `arm`, `disarm` and `adopt` return when they have worked.
+const DONE: u32 = 2;
 
 /// What to trace; all zero is everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,17 +86,19 @@ impl Instance {
             .map_max_entries("INDEX", index)
             .map_max_entries("CONNECTIONS", variant.connections)
             .map_max_entries("FREE", variant.connections)
-            .override_global("GENERIC", &generic, true)
-            .override_global("PARTIAL", &partial, true)
             .override_global("INDEX_MASK", &mask, true)
             .override_global("TRACE", &trace, true)
             .override_global("TRACE_CLIENT", &client, true)
             .override_global("TRACE_SERVICE", &service, true)
             .override_global("TRACE_SERVICE_PORT", &filter.port, true);
+        if variant.mode != Mode::Tc {
+            loader.override_global("GENERIC", &generic, true).override_global("PARTIAL", &partial, true);
+        }
+        let object = if variant.mode == Mode::Tc { TC } else { XDP };
         for (name, path) in &maps {
             loader.map_pin_path(name, path);
         }
-        let ebpf = loader.load(OBJECT).map_err(|error| explain(error.into()))?;
+        let ebpf = loader.load(object).map_err(|error| explain(error.into()))?;
         for (name, map) in ebpf.maps() {
             let missing = is_shared(name) && maps.iter().all(|(pinned, _)| pinned != name);
             if missing {
@@ -117,7 +120,7 @@ impl Instance {
     }
 
     /// A program of this instance.
-    pub fn program(&mut self, name: &str) -> Result<&mut Xdp> {
+    pub fn program(&mut self, name: &str) -> Result<Hooked<'_>> {
         let program =
             self.ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
         Ok(program.try_into()?)
@@ -142,11 +145,11 @@ impl Instance {
     /// Starts the timer of the sweep, or hands it to this instance, and pins what does so.
     pub fn arm(&mut self, pins: &Path) -> Result<()> {
         for name in ["arm", "disarm"] {
-            let program = self.program(name)?;
+            let mut program = self.program(name)?;
             program.load().map_err(|error| explain(error.into()))?;
             replace_pin(program, pins, name)?;
         }
-        run(self.program("arm")?).context("cannot start the timer of the connection table")
+        run(&self.program("arm")?).context("cannot start the timer of the connection table")
     }
 }
 
@@ -165,14 +168,15 @@ impl Adopter {
     /// Takes a connection over; whether there was room for it.
     pub fn adopt(&mut self, adoption: &Adoption) -> Result<bool> {
         let options = TestRunOptions { data_in: Some(bytemuck::bytes_of(adoption)), ..TestRunOptions::new() };
-        Ok(self.0.program("adopt")?.test_run(options)?.return_value == XDP_PASS)
+        Ok(self.0.program("adopt")?.test_run(options)?.return_value == DONE)
     }
 }
 
 /// Stops the timer of the sweep.
 pub fn disarm(pins: &Path) -> Result<()> {
-    let program = Xdp::from_pin(pins.join("disarm"), XdpAttachType::Interface)?;
-    run(&program).context("cannot stop the timer of the connection table")
+    // The kernel does not ask what type it is run as.
+    let mut program = Xdp::from_pin(pins.join("disarm"), XdpAttachType::Interface)?;
+    run(&Hooked::Xdp(&mut program)).context("cannot stop the timer of the connection table")
 }
 
 /// The name that the program of a mode is pinned under.
@@ -215,16 +219,16 @@ fn programs(pins: &Path, traced: bool) -> Result<Vec<(Mode, ProgramInfo)>> {
     there.map(|(mode, path)| Ok((mode, ProgramInfo::from_pin(path)?))).collect()
 }
 
-fn run(program: &Xdp) -> Result<()> {
+fn run(program: &Hooked<'_>) -> Result<()> {
     let result = program.test_run(TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::new() })?;
-    if result.return_value != XDP_PASS {
+    if result.return_value != DONE {
         bail!("the program returned {}", result.return_value);
     }
     Ok(())
 }
 
 /// Pins beside, then renames over: there is always one of the two under the name.
-fn replace_pin(program: &mut Xdp, pins: &Path, name: &str) -> Result<()> {
+fn replace_pin(mut program: Hooked<'_>, pins: &Path, name: &str) -> Result<()> {
     let (path, beside) = (pins.join(name), pins.join(format!("{name}-new")));
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::store::grace;
 use anyhow::{Result, bail};
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 /// Loads this `lb-ctl`'s program for every mode in use and puts it into the links.
 ///
@@ -36,7 +36,7 @@ pub fn replace(pins: &Path, connections: u32, trace: Option<Filter>) -> Result<V
         instance.pin(pins, &pin_name(mode, trace.is_some()))?;
         attachment::replace(&attachments, mode, instance.program("balance")?)?;
     }
-    device::describe(pins, &interfaces, &modes)?;
+    device::describe(pins, &interfaces, &modes, &BTreeMap::new())?;
     forget_stages(pins)?;
     Ok(instances)
 }

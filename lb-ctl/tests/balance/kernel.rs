@@ -1,14 +1,17 @@
 //! The real object in the kernel, in a network namespace of the thread's own with two interfaces,
 //! their neighbours and routes.
 
-use super::namespace::{context::Context, run};
+use super::namespace::{
+    context::{Context, SocketBuffer},
+    run,
+};
 use crate::scenario::{
     BOTH, Before, CLIENT_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scenario, WEB_MAC, World,
 };
 use aya::{
-    Ebpf, EbpfLoader, Pod,
+    Ebpf, EbpfLoader, Pod, TestRunResult,
     maps::{Array, HashMap, PerCpuArray, ProgramArray, Stack},
-    programs::{TestRun as _, TestRunOptions, Xdp},
+    programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::{
     backend::{Backend, Member},
@@ -26,7 +29,30 @@ use lb_common::{
 use std::net::SocketAddr;
 
 /// What `build.rs` built: the same bytes that `lb-ctl` carries.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
+static XDP: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb"));
+static TC: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lb-tc"));
+
+/// What becomes of a packet, whatever the hook calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Drop,
+    Pass,
+    /// Out of the interface that it came in by.
+    Transmit,
+    Redirect,
+}
+
+/// The program that is under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    Xdp { generic: bool, partial: bool },
+    Tc,
+}
+
+impl Hook {
+    /// In the driver of a network card.
+    pub const NATIVE: Self = Self::Xdp { generic: false, partial: false };
+}
 
 /// A row of counters, one for each reason.
 #[repr(transparent)]
@@ -37,37 +63,48 @@ unsafe impl Pod for Reasons {}
 
 /// A loaded program and its maps.
 pub struct Kernel {
+    hook: Hook,
     ebpf: Ebpf,
     connections: u32,
 }
 
 impl Kernel {
     /// Moves the calling thread to a new network namespace, which ends with the thread.
-    pub fn new(generic: bool, partial: bool, connections: u32) -> Self {
+    pub fn new(hook: Hook, connections: u32) -> Self {
         assert_eq!(run("id", &["-u"]).trim(), "0", "these tests need root: cargo xtask test");
         // SAFETY: changes nothing but the namespace of this thread.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "a new network namespace");
         set_up();
-        let (generic, partial) = (u8::from(generic), u8::from(partial));
+        let (object, generic, partial) = match hook {
+            Hook::Xdp { generic, partial } => (XDP, u8::from(generic), u8::from(partial)),
+            Hook::Tc => (TC, 0, 0),
+        };
         let mask = buckets(connections) - 1;
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        if hook != Hook::Tc {
+            loader.override_global("GENERIC", &generic, true).override_global("PARTIAL", &partial, true);
+        }
+        let mut ebpf = loader
             .map_max_entries("INDEX", mask + 1)
             .map_max_entries("CONNECTIONS", connections)
             .map_max_entries("FREE", connections)
-            .override_global("GENERIC", &generic, true)
-            .override_global("PARTIAL", &partial, true)
             .override_global("INDEX_MASK", &mask, true)
-            .load(OBJECT)
+            .load(object)
             .unwrap();
         for name in Stage::ALL.map(Stage::name).into_iter().chain(["balance", "arm", "disarm"]) {
-            program(&mut ebpf, name).load().unwrap_or_else(|error| panic!("{name}: {error}"));
+            let program = ebpf.program_mut(name).unwrap();
+            let loaded = match hook {
+                Hook::Xdp { .. } => <&mut Xdp>::try_from(program).unwrap().load(),
+                Hook::Tc => <&mut SchedClassifier>::try_from(program).unwrap().load(),
+            };
+            loaded.unwrap_or_else(|error| panic!("{name}: {error}"));
         }
         for stage in Stage::ALL {
-            let program = program(&mut ebpf, stage.name()).fd().unwrap().try_clone().unwrap();
+            let program = ebpf.program(stage.name()).unwrap().fd().unwrap().try_clone().unwrap();
             let mut stages = ProgramArray::try_from(ebpf.map_mut("STAGES").unwrap()).unwrap();
             stages.set(stage as u32, &program, 0).unwrap();
         }
-        Self { ebpf, connections }
+        Self { hook, ebpf, connections }
     }
 
     fn array<T: Pod>(&mut self, name: &str) -> Array<&mut aya::maps::MapData, T> {
@@ -161,22 +198,52 @@ impl Kernel {
     /// Runs `arm` or `disarm`.
     pub fn sweep(&mut self, name: &str) {
         let options = TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::new() };
-        assert_eq!(program(&mut self.ebpf, name).test_run(options).unwrap().return_value, 2, "{name}");
+        assert_eq!(self.test_run(name, options).return_value, 2, "{name}");
     }
 
-    /// Runs one packet: the XDP action, and the packet afterwards.
-    pub fn run(&mut self, frame: &[u8], interface: u32) -> (u32, Vec<u8>) {
+    fn test_run(&mut self, name: &str, options: TestRunOptions<'_>) -> TestRunResult {
+        let program = self.ebpf.program_mut(name).unwrap();
+        match self.hook {
+            Hook::Xdp { .. } => <&mut Xdp>::try_from(program).unwrap().test_run(options),
+            Hook::Tc => <&mut SchedClassifier>::try_from(program).unwrap().test_run(options),
+        }
+        .unwrap()
+    }
+
+    /// Runs one packet: what becomes of it, and the packet afterwards.
+    pub fn run(&mut self, frame: &[u8], interface: u32) -> (Action, Vec<u8>) {
+        self.run_segments(frame, interface, 0)
+    }
+
+    /// The same for a packet that is cut into segments of so many bytes of data where it leaves (tc).
+    pub fn run_segments(&mut self, frame: &[u8], interface: u32, segment_size: u32) -> (Action, Vec<u8>) {
+        let buffer = SocketBuffer::of(frame.len(), interface, segment_size);
         let context = Context::of(frame.len(), interface);
         let mut out = vec![0; frame.len() + 256];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut out),
-            ctx_in: Some(bytemuck::bytes_of(&context)),
+            ctx_in: Some(match self.hook {
+                Hook::Xdp { .. } => bytemuck::bytes_of(&context),
+                Hook::Tc => bytemuck::bytes_of(&buffer),
+            }),
             ..TestRunOptions::new()
         };
-        let result = program(&mut self.ebpf, "balance").test_run(options).unwrap();
+        let result = self.test_run("balance", options);
         out.truncate(result.data_size_out as usize);
-        (result.return_value, out)
+        let action = match (self.hook, result.return_value as i32) {
+            // XDP_DROP, XDP_PASS, XDP_TX, XDP_REDIRECT.
+            (Hook::Xdp { .. }, 1) => Action::Drop,
+            (Hook::Xdp { .. }, 2) => Action::Pass,
+            (Hook::Xdp { .. }, 3) => Action::Transmit,
+            (Hook::Xdp { .. }, 4) => Action::Redirect,
+            // TC_ACT_SHOT, TC_ACT_UNSPEC, TC_ACT_REDIRECT.
+            (Hook::Tc, 2) => Action::Drop,
+            (Hook::Tc, -1) => Action::Pass,
+            (Hook::Tc, 7) => Action::Redirect,
+            (hook, other) => panic!("{hook:?}: action {other}"),
+        };
+        (action, out)
     }
 
     /// Packets by reason, over all CPUs.
@@ -237,10 +304,6 @@ impl Kernel {
         }
         counts
     }
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut Xdp {
-    ebpf.program_mut(name).unwrap().try_into().unwrap()
 }
 
 fn set_up() {

@@ -20,3 +20,18 @@ pub fn is_ours(frame: &[u8]) -> bool {
         frame.windows(octets.len()).any(|window| window == octets)
     })
 }
+
+/// Whether a frame carries a VLAN tag.
+pub fn is_tagged(frame: &[u8]) -> bool {
+    matches!(frame[12..14], [0x81, 0x00] | [0x88, 0xa8])
+}
+
+/// Whether the kernel makes a socket buffer of a frame to test tc with: one that says that it is IP holds a
+/// whole IP header.
+pub fn is_socket_buffer(frame: &[u8]) -> bool {
+    match frame[12..14] {
+        [0x08, 0x00] => frame.len() >= 14 + 20,
+        [0x86, 0xdd] => frame.len() >= 14 + 40,
+        _ => true,
+    }
+}

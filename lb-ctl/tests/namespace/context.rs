@@ -19,3 +19,28 @@ impl Context {
         Self { data: 0, data_end, data_meta: 0, ingress_interface, receive_queue: 0, egress_interface: 0 }
     }
 }
+
+/// `struct __sk_buff` (`linux/bpf.h`), of which the kernel takes a few fields.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct SocketBuffer {
+    before: [u32; 9],
+    arrival: u32,
+    interface: u32,
+    between: [u32; 30],
+    segments: u32,
+    bound_socket: [u32; 2],
+    segment_size: u32,
+}
+
+const _: () = assert!(std::mem::offset_of!(SocketBuffer, segments) == 164);
+const _: () = assert!(std::mem::offset_of!(SocketBuffer, segment_size) == 176);
+
+impl SocketBuffer {
+    /// A frame of `length` bytes that came in by `interface`, and is cut into segments of so many bytes of
+    /// data where it leaves; 0 where it is not.
+    pub fn of(length: usize, interface: u32, segment_size: u32) -> Self {
+        let segments = u32::try_from(length).unwrap().checked_div(segment_size).map_or(0, |count| count + 1);
+        Self { arrival: interface, interface, segments, segment_size, ..bytemuck::Zeroable::zeroed() }
+    }
+}

@@ -29,9 +29,9 @@ pub fn forward<F: Frame, T: Tables>(
     let after = after(tables, connection, &packet.flow, direction);
     let is_full = connection.is_full_nat();
     let hop = nexthop::hop(connection, direction);
-    if hop.interface != 0 && packet.length() > hop.mtu as u32 {
+    if hop.interface != 0 && !nexthop::fits(frame, packet, hop) {
         exit = Err(Reason::KernelFragment);
-        if packet.bits & bits::DONT_FRAGMENT != 0 && !frame.keeps_buffer() {
+        if packet.bits & bits::DONT_FRAGMENT != 0 && frame.segment().is_some() {
             return match direction {
                 Direction::Reply if !is_full => Err(Reason::ReplyTooBig),
                 // A reply by full NAT is for this host's address: the host would take it.
@@ -39,7 +39,7 @@ pub fn forward<F: Frame, T: Tables>(
             };
         }
     }
-    if packet.is_tagged() {
+    if packet.is_tagged() || frame.has_tag() {
         exit = Err(Reason::KernelVlan);
     }
     if partial::is_partial(frame, packet)? {
@@ -116,12 +116,12 @@ fn update<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), 
     let place = partial::place(packet);
     let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
     // RFC 768: no checksum was made; it may stay so with IPv4.
-    if old != 0 || packet.flow.protocol as u8 != protocol::UDP {
-        let new = addresses(packet, after)
+    let is_udp = packet.flow.protocol as u8 == protocol::UDP;
+    if old != 0 || !is_udp {
+        let ports = Change::default()
             .word(packet.flow.source_port, after.source_port)
-            .word(packet.flow.destination_port, after.destination_port)
-            .apply(old);
-        frame.store(place, partial::present(packet, new))?;
+            .word(packet.flow.destination_port, after.destination_port);
+        frame.correct(place, addresses(packet, after), ports, is_udp)?;
     }
     store_ports(frame, packet, after)
 }

@@ -26,7 +26,13 @@ pub fn pseudo_header(packet: &Packet, flow: &Flow) -> u64 {
 /// 65,536 looks the same; for it `complete` computes what it was, unless the packet goes to the kernel.
 #[inline(always)]
 pub fn is_partial<F: Frame>(frame: &F, packet: &Packet) -> Result<bool, Reason> {
-    if !frame.may_be_partial() || !packet.is_whole() || !has_checksum(packet) {
+    if frame.may_be_partial() { is_bare(frame, packet) } else { Ok(false) }
+}
+
+/// Whether the field holds the bare sum of the pseudo-header, by chance or because the checksum is partial.
+#[inline(always)]
+pub fn is_bare<F: Frame>(frame: &F, packet: &Packet) -> Result<bool, Reason> {
+    if !packet.is_whole() || !has_checksum(packet) {
         return Ok(false);
     }
     let present: u16 = frame.load(place(packet)).ok_or(Reason::RewriteFailed)?;
@@ -55,11 +61,5 @@ pub fn complete<F: Frame>(frame: &mut F, packet: &Packet, flow: &Flow, kept: boo
     frame.store(place, 0u16)?;
     let new = checksum::of_frame(frame, packet.transport as usize, packet.end as usize, sum)
         .ok_or(Reason::RewriteFailed)?;
-    frame.store(place, present(packet, new))
-}
-
-/// RFC 768: a UDP checksum of zero is sent as ffff, because 0 says that there is none.
-#[inline(always)]
-pub fn present(packet: &Packet, checksum: u16) -> u16 {
-    if checksum == 0 && packet.flow.protocol as u8 == protocol::UDP { 0xffff } else { checksum }
+    frame.store(place, if packet.flow.protocol as u8 == protocol::UDP { checksum::of_udp(new) } else { new })
 }

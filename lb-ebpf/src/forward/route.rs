@@ -28,7 +28,7 @@ pub fn forward<F: Frame>(
     connection: &Connection,
     exit: Exit,
 ) -> Result<Outcome, Reason> {
-    if packet.is_tagged() {
+    if packet.is_tagged() || frame.has_tag() {
         return Err(Reason::RouteDevice);
     }
     match exit {
@@ -37,8 +37,9 @@ pub fn forward<F: Frame>(
         Err(_) => return Err(Reason::RouteDevice),
     }
     let hop = &connection.to_backend;
-    if packet.length() > hop.mtu as u32 {
-        return match packet.bits & bits::DONT_FRAGMENT != 0 && !packet.is_icmp() && !frame.keeps_buffer() {
+    if !nexthop::fits(frame, packet, hop) {
+        return match packet.bits & bits::DONT_FRAGMENT != 0 && !packet.is_icmp() && frame.segment().is_some()
+        {
             true => Ok(Outcome { reason: Reason::TooBig, detail: hop.mtu as u32 }),
             false => Err(Reason::RouteFragment),
         };

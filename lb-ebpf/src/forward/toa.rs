@@ -58,7 +58,8 @@ pub fn insert<F: Frame, T: Tables>(
     }
     let is_partial = partial::is_partial(frame, packet)?;
     // The kernel would look for the checksum where it was.
-    if is_partial && (exit.is_err() || frame.keeps_buffer()) {
+    let is_kept = exit.is_err() || frame.keeps_buffer();
+    if is_kept && (is_partial || partial::is_bare(frame, packet)?) {
         return Ok(());
     }
     let at = ethernet::LENGTH + network;

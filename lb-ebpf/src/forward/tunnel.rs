@@ -50,12 +50,12 @@ pub fn forward<F: Frame, T: Tables>(
     };
     if hop.interface != 0 && packet.length() + wrapping.length() > hop.mtu as u32 {
         exit = Err(Reason::KernelFragment);
-        if packet.bits & bits::DONT_FRAGMENT != 0 && !packet.is_icmp() && !frame.keeps_buffer() {
+        if packet.bits & bits::DONT_FRAGMENT != 0 && !packet.is_icmp() && frame.segment() == Some(0) {
             let mtu = (hop.mtu as u32).saturating_sub(wrapping.length());
             return Ok(Outcome { reason: Reason::TooBig, detail: mtu });
         }
     }
-    if packet.is_tagged() {
+    if packet.is_tagged() || frame.has_tag() {
         exit = Err(Reason::KernelVlan);
     }
     if partial::is_partial(frame, packet)? {

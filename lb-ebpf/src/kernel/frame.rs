@@ -1,39 +1,35 @@
-//! A packet in an XDP buffer.
+//! A packet in a buffer of the kernel: what both shells do alike. The rest of [`lb_ebpf::Frame`] is theirs.
 
-use super::{globals, maps::SCRATCH};
-use aya_ebpf::{
-    bindings::xdp_md,
-    helpers::{
-        bpf_csum_diff, bpf_loop, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
-        bpf_xdp_load_bytes,
-    },
-};
+use super::maps::SCRATCH;
+use crate::shell::{self, Context};
+use aya_ebpf::helpers::{bpf_csum_diff, bpf_loop};
 use bytemuck::Pod;
 use core::{arch::asm, ffi::c_void, hint::black_box, intrinsics::is_val_statically_known, ptr};
-use lb_ebpf::{Frame, Reason, frame::Text};
+use lb_ebpf::frame::Text;
 
 /// Headers lie within this many bytes; the verifier wants to see a bound.
 const REACH: usize = 1023;
 
-/// A packet in an XDP buffer.
-pub struct XdpFrame {
-    context: *mut xdp_md,
+/// A packet in a buffer of the kernel.
+pub struct Buffer {
+    pub context: *mut Context,
     /// Bounds of the linear part. Kept here, because the compiler would load them again after
     /// every store; read again when the kernel moves them.
     start: usize,
     end: usize,
 }
 
-impl XdpFrame {
+impl Buffer {
     #[inline(always)]
-    pub fn of(context: *mut xdp_md) -> Self {
-        let mut frame = Self { context, start: 0, end: 0 };
-        frame.measure();
-        frame
+    pub fn of(context: *mut Context) -> Self {
+        let mut buffer = Self { context, start: 0, end: 0 };
+        buffer.measure();
+        buffer
     }
 
+    /// Looks where the linear part lies. Due after every helper that may move it.
     #[inline(always)]
-    fn measure(&mut self) {
+    pub fn measure(&mut self) {
         // SAFETY: the context is the kernel's, valid while the program runs.
         unsafe {
             self.start = (*self.context).data as usize;
@@ -41,9 +37,15 @@ impl XdpFrame {
         }
     }
 
+    /// Bytes in the linear part.
+    #[inline(always)]
+    pub fn linear(&self) -> usize {
+        self.end - self.start
+    }
+
     /// The place of a `T`, if the linear part of the packet holds it.
     #[inline(always)]
-    fn at<T>(&self, mut offset: usize) -> Option<*mut T> {
+    pub fn at<T>(&self, mut offset: usize) -> Option<*mut T> {
         if offset > REACH {
             return None;
         }
@@ -58,32 +60,18 @@ impl XdpFrame {
         let place = self.start + offset;
         (place + size_of::<T>() <= self.end).then_some(place as *mut T)
     }
-}
 
-impl Frame for XdpFrame {
+    /// Copies a `T` out.
     #[inline(always)]
-    fn load<T: Pod>(&self, offset: usize) -> Option<T> {
+    pub fn read<T: Pod>(&self, offset: usize) -> Option<T> {
         // SAFETY: in bounds. Not aligned, which x86 and arm64 do not mind and the verifier knows;
         // an unaligned read would be compiled to single bytes.
         self.at::<T>(offset).map(|place| unsafe { *place })
     }
 
+    /// [`lb_ebpf::Frame::sum`].
     #[inline(always)]
-    fn store<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason> {
-        let place = self.at::<T>(offset).ok_or(Reason::RewriteFailed)?;
-        // SAFETY: as in `load`.
-        unsafe { *place = value };
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn holds(&self, end: usize) -> bool {
-        // Only a frame of several buffers is longer than its linear part.
-        end <= self.end - self.start || end as u64 <= unsafe { bpf_xdp_get_buff_len(self.context) }
-    }
-
-    #[inline(always)]
-    fn sum(&self, offset: usize, end: usize) -> Option<u64> {
+    pub fn sum(&self, offset: usize, end: usize) -> Option<u64> {
         let mut pieces =
             Pieces { context: self.context, offset: offset as u32, end: end as u32, sum: 0, failed: 0 };
         // 64 KiB, the longest IP packet, in pieces.
@@ -95,48 +83,16 @@ impl Frame for XdpFrame {
         (pieces.failed == 0).then_some(pieces.sum)
     }
 
+    /// [`lb_ebpf::Frame::copy`].
     #[inline(always)]
-    fn copy(&self, offset: usize, length: usize, text: &mut Text) -> bool {
+    pub fn copy(&self, offset: usize, length: usize, text: &mut Text) -> bool {
         if length == 0 {
             return true;
         }
         // The compiler would drop a mask that it knows to be needless; the verifier needs it.
         let length = (black_box(length.min(TEXT) as u32 - 1) & (TEXT as u32 - 1)) + 1;
         // SAFETY: at most as much as `text` holds.
-        unsafe { bpf_xdp_load_bytes(self.context, offset as u32, text.as_mut_ptr().cast(), length) == 0 }
-    }
-
-    #[inline(always)]
-    fn grow(&mut self, bytes: usize) -> Result<(), Reason> {
-        let failed = unsafe { bpf_xdp_adjust_head(self.context, -(bytes as i32)) } != 0;
-        self.measure();
-        if failed { Err(Reason::RewriteFailed) } else { Ok(()) }
-    }
-
-    #[inline(always)]
-    fn truncate(&mut self, length: usize) -> Result<(), Reason> {
-        let present = unsafe { bpf_xdp_get_buff_len(self.context) } as usize;
-        if present <= length {
-            return Ok(());
-        }
-        let failed = unsafe { bpf_xdp_adjust_tail(self.context, length as i32 - present as i32) } != 0;
-        self.measure();
-        if failed { Err(Reason::RewriteFailed) } else { Ok(()) }
-    }
-
-    #[inline(always)]
-    fn interface(&self) -> u32 {
-        unsafe { (*self.context).ingress_ifindex }
-    }
-
-    #[inline(always)]
-    fn may_be_partial(&self) -> bool {
-        globals::PARTIAL.load() != 0
-    }
-
-    #[inline(always)]
-    fn keeps_buffer(&self) -> bool {
-        globals::GENERIC.load() != 0
+        unsafe { shell::copy(self.context, offset as u32, text.as_mut_ptr().cast(), length) == 0 }
     }
 }
 
@@ -147,7 +103,7 @@ const TEXT: usize = size_of::<Text>();
 const PIECE: u32 = 512;
 
 struct Pieces {
-    context: *mut xdp_md,
+    context: *mut Context,
     offset: u32,
     end: u32,
     sum: u64,
@@ -171,7 +127,7 @@ unsafe extern "C" fn add_piece(_index: u32, pieces: *mut c_void) -> i64 {
     // in part was zeroed before.
     let sum = unsafe {
         *words.add((length / 4) as usize) = 0;
-        if bpf_xdp_load_bytes(pieces.context, pieces.offset, scratch.cast(), length) != 0 {
+        if shell::copy(pieces.context, pieces.offset, scratch.cast(), length) != 0 {
             return 1;
         }
         bpf_csum_diff(ptr::null_mut(), 0, words, (length + 3) & !3, 0)

@@ -1,10 +1,11 @@
 //! The maps, the clock and the kernel's routing.
 
 use super::{globals, maps};
+use crate::shell::Context;
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LOOKUP_SRC,
-        BPF_NOEXIST, bpf_fib_lookup as FibLookup, xdp_md,
+        BPF_NOEXIST, bpf_fib_lookup as FibLookup,
     },
     btf_maps::lpm_trie::Key,
     helpers::{bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop},
@@ -45,7 +46,7 @@ use lb_ebpf::{
 #[derive(Clone, Copy)]
 pub struct Maps {
     /// Null in the sweep, which routes nothing.
-    pub context: *mut xdp_md,
+    pub context: *mut Context,
 }
 
 /// ICMP answers per tick and CPU: about a thousand a second, as `net.ipv4.icmp_msgs_per_sec`.
@@ -241,6 +242,8 @@ impl Tables for Maps {
         let mut query: FibLookup = unsafe { zeroed() };
         query.ifindex = interface;
         query.l4_protocol = protocol;
+        // Some length, without which a socket buffer's own is held against the interface and no MTU is told.
+        query.__bindgen_anon_1.tot_len = 1;
         if destination.is_ipv4() {
             query.family = AF_INET;
             query.__bindgen_anon_3.ipv4_src = source.ipv4();

@@ -1,8 +1,9 @@
 //! One line for each decision, through aya-log. Only a program loaded for tracing gets here: for
 //! all others the verifier knows that the global is zero and removes the calls.
 
-use super::{frame::XdpFrame, globals, maps::TRACED, tables::Maps};
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use super::{frame::Buffer, globals, maps::TRACED, tables::Maps};
+use crate::shell::Context;
+use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::info;
 use core::{net::Ipv6Addr, ptr::null_mut};
 use lb_common::address::Address;
@@ -10,7 +11,7 @@ use lb_ebpf::{Outcome, packet::Flow};
 
 /// Remembers the flow of a packet before it is rewritten.
 #[inline(always)]
-pub fn before(context: *mut xdp_md) {
+pub fn before(context: *mut Context) {
     // SAFETY: the context is the packet's.
     unsafe { lb_trace_before(context) };
 }
@@ -23,11 +24,11 @@ pub fn after(outcome: Outcome) {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lb_trace_before(context: *mut xdp_md) -> u32 {
+unsafe extern "C" fn lb_trace_before(context: *mut Context) -> u32 {
     let Some(place) = TRACED.get_ptr_mut(0) else { return 0 };
     // SAFETY: the element is this CPU's.
     let packet = unsafe { &mut *place };
-    packet.fill(&XdpFrame::of(context), &Maps { context: null_mut() }).is_ok() as u32
+    packet.fill(&Buffer::of(context), &Maps { context: null_mut() }).is_ok() as u32
 }
 
 #[unsafe(no_mangle)]

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// What the lab needs; the rest of a kernel's modules would triple the time to boot.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "net/netfilter",
     "net/ipv4",
     "net/ipv6",
@@ -25,6 +25,7 @@ const MODULES: [&str; 10] = [
     "net/8021q",
     "net/bridge",
     "net/llc",
+    "net/sched",
     "net/sctp",
     "lib",
     "crypto",

@@ -1,0 +1,149 @@
+//! The tc shell around the packet path: entry points, and the one match from reasons to actions.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", allow(internal_features, reason = "no stable atomics on the BPF target"))]
+
+/// The program is for the BPF target; on the host there is only the library.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
+
+#[cfg(target_arch = "bpf")]
+mod kernel;
+#[cfg(target_arch = "bpf")]
+#[path = "shell/tc.rs"]
+mod shell;
+
+#[cfg(target_arch = "bpf")]
+mod program {
+    use crate::{
+        kernel::{frame::Buffer, globals, maps, sweep, tables::Maps, trace},
+        shell::{Context, pull_headers},
+    };
+    use aya_ebpf::{
+        bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+        helpers::bpf_redirect,
+        macros::classifier,
+        programs::TcContext,
+    };
+    use lb_common::{reason::Verdict, stage::Stage};
+    use lb_ebpf::{Next, Outcome, Reason, packet::Packet, shortcut};
+
+    /// What `arm` and `disarm` return when they have worked: the number that those of XDP return.
+    const DONE: i32 = 2;
+    const FAILED: i32 = 0;
+    const SHOT: i32 = TC_ACT_SHOT as i32;
+
+    /// The balancer: attached to what comes in by every interface. Plain packets end here; all others go on
+    /// to the stages.
+    #[classifier]
+    pub fn balance(context: TcContext) -> i32 {
+        pull_headers(context.skb.skb);
+        let (mut frame, maps) = of(&context);
+        // What is traced goes through the stages, which do the same: there is stack for it.
+        if globals::TRACE.load() == 0
+            && let Some(outcome) = shortcut::handle(&mut frame, &maps)
+        {
+            return end(&maps, outcome);
+        }
+        go_on(&context, &maps, Next::Stage(Stage::Find))
+    }
+
+    /// The stage of that name, as are the two below.
+    #[classifier]
+    pub fn find(context: TcContext) -> i32 {
+        let (frame, maps) = of(&context);
+        let Some(packet) = packet() else { return SHOT };
+        if globals::TRACE.load() != 0 {
+            trace::before(context.skb.skb);
+        }
+        go_on(&context, &maps, lb_ebpf::find(&frame, &maps, packet))
+    }
+
+    #[classifier]
+    pub fn open(context: TcContext) -> i32 {
+        let (mut frame, maps) = of(&context);
+        let Some(packet) = packet() else { return SHOT };
+        go_on(&context, &maps, lb_ebpf::open(&mut frame, &maps, packet))
+    }
+
+    #[classifier]
+    pub fn send(context: TcContext) -> i32 {
+        let (mut frame, maps) = of(&context);
+        let Some(packet) = packet() else { return SHOT };
+        end(&maps, lb_ebpf::send(&mut frame, &maps, packet))
+    }
+
+    #[inline(always)]
+    fn of(context: &TcContext) -> (Buffer, Maps) {
+        (Buffer::of(context.skb.skb), Maps { context: context.skb.skb })
+    }
+
+    /// What the stages leave to each other.
+    #[inline(always)]
+    fn packet<'a>() -> Option<&'a mut Packet> {
+        // SAFETY: the element is this CPU's, and one packet at a time is on it.
+        maps::PACKET.get_ptr_mut(0).map(|packet| unsafe { &mut *packet })
+    }
+
+    /// Ends in the next stage, or for good.
+    #[inline(always)]
+    fn go_on(context: &TcContext, maps: &Maps, next: Next) -> i32 {
+        match next {
+            Next::Stage(stage) => {
+                // SAFETY: the entry is a program of the same type. The call returns only when it is missing.
+                let _ = unsafe { maps::STAGES.tail_call(context, stage as u32) };
+                end(maps, Outcome::of(Reason::Unfinished))
+            }
+            Next::End(outcome) => end(maps, outcome),
+        }
+    }
+
+    /// Counts a packet, and turns the reason into an action.
+    #[inline(always)]
+    fn end(maps: &Maps, outcome: Outcome) -> i32 {
+        if globals::TRACE.load() != 0 {
+            trace::after(outcome);
+        }
+        maps.count(outcome.reason);
+        action(maps.context, outcome)
+    }
+
+    #[inline(always)]
+    fn action(context: *mut Context, outcome: Outcome) -> i32 {
+        match outcome.reason.verdict() {
+            // What else is attached here sees the packet too, as if it had come so.
+            Verdict::Pass | Verdict::Kernel => TC_ACT_UNSPEC,
+            Verdict::Drop => SHOT,
+            Verdict::Forward => {
+                // SAFETY: the context is the packet's.
+                let interface =
+                    if outcome.detail == 0 { unsafe { (*context).ifindex } } else { outcome.detail };
+                unsafe { bpf_redirect(interface, 0) as i32 }
+            }
+        }
+    }
+
+    /// Run once by `lb-ctl` after loading: starts the sweep's timer, or hands it to this program.
+    #[classifier]
+    pub fn arm(_context: TcContext) -> i32 {
+        if sweep::arm() { DONE } else { FAILED }
+    }
+
+    /// Run once by `lb-ctl` before unloading: stops the sweep's timer.
+    #[classifier]
+    pub fn disarm(_context: TcContext) -> i32 {
+        if sweep::disarm() { DONE } else { FAILED }
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    // Unreachable: the verifier refuses a program that could get here.
+    loop {}
+}
+
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";
