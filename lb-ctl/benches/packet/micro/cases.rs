@@ -53,7 +53,7 @@ impl Balancer {
             }
         }
         if self == Self::Services {
-            for number in 0..9_997 {
+            for number in 0..9_996 {
                 let name = format!("10.100.{}.{}:80", number >> 8, number & 255);
                 service(&mut lines, &name, "wlc", (4 * number..4 * number + 4).map(backend));
             }
