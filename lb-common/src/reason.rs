@@ -56,6 +56,7 @@ reasons! {
     NotUnicast Pass "Ethernet broadcast or multicast: left to the host",
     NoServices Pass "no service is configured: left to the host",
     MidStream Pass "TCP without a connection and without SYN: left to the host, which answers RST",
+    Bypassed Pass "no backend available for a firewall mark, and cache_bypass is set: left to the host, which routes it",
     IcmpToHost Pass "ICMP that is about no connection: left to the host",
     OtherMachine Pass "the frame is for another machine's MAC address: left to the host",
     TruncatedEthernet Pass "truncated Ethernet or VLAN header: left to the host",

@@ -49,6 +49,7 @@ sysctls! {
     RunEstimation "run_estimation" 1..=1 "rates are estimated; 0: they read 0",
     LblcExpiration "lblc_expiration" 86_400..=2_678_400 "seconds after which lblc forgets an unused destination",
     LblcrExpiration "lblcr_expiration" 86_400..=2_678_400 "seconds after which lblcr shrinks a destination's set",
+    CacheBypass "cache_bypass" 0..=1 "what a firewall mark's service has no backend for goes where it was going",
 }
 
 /// Room for the values in [`crate::settings::Settings`], those to come included.
@@ -71,17 +72,19 @@ const NO_SYNC: &str = "there is no synchronization with another balancer";
 const ONE_TIMER: &str = "rates are estimated by one kernel timer, not by threads";
 
 /// Sysctls of IPVS that change nothing here, and why.
-pub const WITHOUT_EFFECT: [(&str, &str); 19] = [
+pub const WITHOUT_EFFECT: [(&str, &str); 18] = [
     ("backup_only", NO_SYNC),
-    ("cache_bypass", "a packet without a backend is answered, and never sent to where it was going"),
     ("conntrack", "XDP comes before netfilter: none of these connections is tracked there"),
     ("debug_level", "lb-ctl trace and lb-ctl counters say what happens"),
     ("est_cpulist", ONE_TIMER),
     ("est_nice", ONE_TIMER),
     ("ignore_tunneled", "only the outer header of a packet is looked at"),
-    ("nat_icmp_send", "no table of backends' addresses is kept: such packets are left to the host"),
+    (
+        "nat_icmp_send",
+        "what a server sends without a connection is routed as by any router: backends are not looked up by address",
+    ),
     ("pmtu_disc", "what is larger than the MTU and must not be fragmented is always answered"),
-    ("schedule_icmp", "an ICMP error opens no connection"),
+    ("schedule_icmp", "not built: an ICMP error about no connection here is left to the host"),
     ("snat_reroute", "replies are always routed by their new source"),
     ("sync_persist_mode", NO_SYNC),
     ("sync_ports", NO_SYNC),

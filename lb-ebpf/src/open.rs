@@ -107,6 +107,7 @@ pub fn schedule<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> R
         }
         // As `ip_vs_leave` does: the port may be the host's.
         None if !is_own_port && service.key.port == FTP => Err(Reason::NotBalanced),
+        None if service.key.mark != 0 && settings.sysctl(Sysctl::CacheBypass) != 0 => Err(Reason::Bypassed),
         None => Err(Reason::NoBackend),
     }
 }

@@ -44,6 +44,51 @@ fn a_mark_s_service_takes_http_and_https_before_the_address_s() -> Result<()> {
 }
 
 #[test]
+fn a_persistent_mark_keeps_a_client_at_one_server_for_all_its_ports() -> Result<()> {
+    let lab = loaded(Path::Redirect, 1500)?;
+    for (vip, option, servers) in
+        [(VIP, "", ["192.168.33.111", "192.168.33.112"]), (VIP6, " -6", ["[fd00:33::111]", "[fd00:33::112]"])]
+    {
+        for port in [80, 443] {
+            ctl(&lab.balancer, &format!("mark add 1 -d {vip} -p tcp --dport {port}"))?;
+        }
+        ctl(&lab.balancer, &format!("service add -f 1{option} -s rr -p 60"))?;
+        for server in servers {
+            ctl(&lab.balancer, &format!("backend add -f 1{option} -r {server} -m"))?;
+        }
+        let host = if option.is_empty() { vip.to_owned() } else { format!("[{vip}]") };
+        for scheme in ["http", "https", "http", "https"] {
+            assert_eq!(curl(&lab.client, &format!("{scheme}://{host}/"))?, "Web2 called.\n");
+        }
+    }
+    // As IPVS was recorded: protocol IP, the mark in the place of an address.
+    let list = ctl(&lab.balancer, "list -n --connections")?;
+    let rows: Vec<Vec<_>> = list.lines().map(|row| row.split_whitespace().collect()).collect();
+    let template = rows.iter().find(|row| row[0] == "IP" && row[3] == "192.168.2.10:0");
+    let template = template.ok_or_else(|| anyhow::anyhow!("no template: {list}"))?;
+    assert_eq!(template[2..], ["ASSURED", "192.168.2.10:0", "0.0.0.1:0", "192.168.33.112:0"]);
+    assert_eq!(rows.iter().filter(|row| row[0] == "IP").count(), 2, "{list}");
+    Ok(())
+}
+
+#[test]
+fn with_cache_bypass_what_no_backend_takes_goes_where_it_was_going() -> Result<()> {
+    let lab = loaded(Path::Redirect, 1500)?;
+    ctl(&lab.balancer, "mark add 1 -d 192.168.33.112 -p tcp --dport 80")?;
+    ctl(&lab.balancer, "service add -f 1 -s rr")?;
+    let request = ["curl", "-sS", "--max-time", "5", "http://192.168.33.112/"];
+    ensure!(lab.client.run(request).is_err(), "there is no backend");
+    ensure!(lab.balancer.counter("Bypassed")? == 0);
+    ctl(&lab.balancer, "sysctl cache_bypass=1")?;
+    assert_eq!(lab.client.run(request)?, "Web2 called.\n");
+    ensure!(lab.balancer.counter("Bypassed")? > 0);
+    // A backend comes before that.
+    ctl(&lab.balancer, "backend add -f 1 -r 192.168.33.111 -m")?;
+    assert_eq!(lab.client.run(request)?, "Web1 called.\n");
+    Ok(())
+}
+
+#[test]
 fn ten_thousand_rules_are_added_at_once_and_looked_up() -> Result<()> {
     let lab = loaded(Path::Redirect, 1500)?;
     let mut rules = String::new();

@@ -5,7 +5,7 @@ use super::{
     frames::{Checksum, Packet, Payload, icmp, packet, sctp, udp},
     kept, to_client, to_web,
 };
-use lb_common::{backend::method::ROUTE, reason::Reason::*};
+use lb_common::{backend::method::ROUTE, reason::Reason::*, sysctl::Sysctl};
 
 const DATA: u8 = 0;
 const INIT: u8 = 1;
@@ -50,6 +50,9 @@ fn associations(e: &Ends) -> Vec<Scenario> {
                 to_web(sctp(e.client, e.web, DATA).data(vec![b'x'; 1301])),
             ),
         name("in mid-stream it is dropped").client_sends(sctp(e.client, e.vip, DATA), Unassociated, None),
+        Scenario { sysctls: &[(Sysctl::SloppySctp, 1)], ..name("sloppy_sctp: any packet opens") }
+            .client_sends(sctp(e.client, e.vip, DATA), Redirected, to_web(sctp(e.client, e.web, DATA)))
+            .web_sends(sctp(e.web, e.client, DATA), Redirected, to_client(sctp(e.vip, e.client, DATA))),
         name("what is no service's is the host's").client_passes(sctp(e.client, e.router, INIT), NotBalanced),
         Scenario { partial: true, ..name("a CRC that is left open is the kernel's to make") }.client_sends(
             open(sctp(e.client, e.vip, INIT)),
