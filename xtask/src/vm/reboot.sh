@@ -4,6 +4,7 @@ saved=/var/lib/lb-ctl
 everything() {
     lb-ctl export
     lb-ctl sysctl
+    lb-ctl mark list
     lb-ctl ipvsadm -Sn
 }
 
@@ -45,6 +46,7 @@ first() {
     lb-ctl backend add -u 192.168.2.200:53 -r 10.0.0.1:53 -i --tun-type gue --tun-port 6080 --tun-csum
     lb-ctl service add -t [2001:db8::80]:443 -s sh
     lb-ctl backend add -t [2001:db8::80]:443 -r [2001:db8::1]:443 -g
+    lb-ctl mark add 7 -d 192.168.2.200 -p tcp --dport 8080:8090 -i outside
     lb-ctl service add -f 7 -s rr
     lb-ctl set 800 100 60
     lb-ctl sysctl sloppy_tcp=1 expire_nodest_conn=1
