@@ -39,9 +39,7 @@ impl Balancer {
     }
 
     fn fails(&self, code: i32, arguments: &str) -> String {
-        let output = self.run(arguments);
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "lb-ctl {arguments}: {error}");
+        let error = self.namespace.fails(code, arguments);
         assert_eq!(error.lines().count(), 1, "{error}");
         error
     }
@@ -69,8 +67,7 @@ fn what_was_saved_comes_back_exactly() {
     let saved = balancer.path("saved.toml").display().to_string();
     balancer.ok(&format!("save {saved}"));
     let shown = balancer.shown();
-    let listed =
-        || ["list -n", "list -n --thresholds", "set", "sysctl"].map(|arguments| balancer.ok(arguments));
+    let listed = || ["list -n", "list -n --thresholds", "set", "sysctl"].map(|words| balancer.ok(words));
     let before = listed();
     balancer.ok("clear");
     balancer.ok("set 900 120 300");
@@ -273,10 +270,9 @@ fn settings_that_a_file_does_not_name_stay() {
     balancer.set_up();
     let settings = || balancer.ok("set") + &balancer.ok("sysctl");
     let before = settings();
-    let file = balancer.file("services.toml", "[[service]]\ntcp = \"10.9.0.1:80\"\nscheduler = \"rr\"\n");
-    balancer.ok(&format!("apply {file}"));
-    let rules = balancer.file("rules", "-A -t 10.9.0.1:81 -s rr\n");
-    balancer.ok(&format!("restore {rules}"));
+    let text = "[[service]]\ntcp = \"10.9.0.1:80\"\nscheduler = \"rr\"\n";
+    balancer.ok(&format!("apply {}", balancer.file("services.toml", text)));
+    balancer.ok(&format!("restore {}", balancer.file("rules", "-A -t 10.9.0.1:81 -s rr\n")));
     assert_eq!(settings(), before);
     let text = "[timeouts]\nudp = 7\n[sysctls]\nconn_reuse_mode = 0\n[[service]]\ntcp = \"10.9.0.1:80\"\n";
     balancer.ok(&format!("apply {}", balancer.file("services.toml", text)));

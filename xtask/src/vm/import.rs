@@ -40,6 +40,7 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
     for command in COMMANDS {
         balancer.run(format!("ipvsadm {command}").split(' '))?;
     }
+    balancer.sysctl("net/ipv4/vs/expire_nodest_conn", "1")?;
     let _echo = Echo::start(&lab.web1, "web1", ECHO_PORT)?;
     let client: SocketAddrV4 = CLIENT.parse()?;
     let service: SocketAddrV4 = format!("{VIP}:{ECHO_PORT}").parse()?;
@@ -61,6 +62,7 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
     balancer.lb_ctl(["load", "outside", "inside"])?;
     let announced = balancer.lb_ctl(["import-ipvs", "--dry-run"])?;
     ensure!(announced.contains("Timeout (tcp tcpfin udp): 700 100 200"), "{announced}");
+    ensure!(announced.contains("expire_nodest_conn = 1"), "{announced}");
     ensure!(balancer.lb_ctl(["list", "-n"])?.lines().count() == 3, "a dry run has changed something");
     let started = Instant::now();
     let said = balancer.lb_ctl(["import-ipvs", "--connections"])?;
@@ -71,6 +73,7 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
     let imported = configuration(&balancer.lb_ctl(["list", "-n"])?);
     ensure!(imported == configured, "IPVS had\n{configured}imported\n{imported}");
     ensure!(balancer.lb_ctl(["set"])?.contains(": 700 100 200"), "the timeouts");
+    ensure!(balancer.lb_ctl(["sysctl", "expire_nodest_conn"])?.contains("= 1"), "the sysctls");
     ensure!(balancer.lb_ctl(["list", "-n", "--thresholds"])?.contains(" 1000       500 "), "the thresholds");
     ensure!(conversation.say("after")? == "web1:after", "the echo after the move");
     let rows = balancer.connections()?;
