@@ -36,6 +36,9 @@ pub fn track<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet) -> Res
     Ok(Tracked { slot: found.slot, direction: found.direction })
 }
 
+/// Bytes of two ports.
+const PORTS: u32 = 4;
+
 /// The packet that an ICMP error quotes.
 #[inline(always)]
 fn quoted<F: Frame>(frame: &F, packet: &Packet) -> Result<Packet, Reason> {
@@ -44,6 +47,10 @@ fn quoted<F: Frame>(frame: &F, packet: &Packet) -> Result<Packet, Reason> {
         return Err(Reason::IcmpToHost);
     }
     let quoted = Packet::quoted(frame, packet.transport as usize + icmp::LENGTH, packet.is_ipv4())?;
+    // What fills up a short frame is no part of the packet, nor of its checksum.
+    if quoted.transport + PORTS > packet.end {
+        return Err(Reason::TruncatedTransport);
+    }
     match quoted.flow.protocol as u8 {
         protocol::TCP | protocol::UDP | protocol::SCTP => Ok(quoted),
         _ => Err(Reason::IcmpToHost),

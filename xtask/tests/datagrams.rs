@@ -14,7 +14,7 @@ use xtask::lab::{VIP, VIP6};
 
 #[test]
 fn datagrams_of_4000_bytes_are_echoed_in_pieces() -> Result<()> {
-    for path in [Path::Kernel, Path::Redirect] {
+    for path in [Path::Kernel, Path::Redirect, Path::Tc] {
         let lab = loaded(path, 1500)?;
         let _servers = [UdpEcho::start(&lab.web1, 7000)?, UdpEcho::start(&lab.web2, 7000)?];
         service(&lab.balancer, "-u", 7000, 2)?;
@@ -46,7 +46,7 @@ fn assert_udp_refused(lab: &xtask::lab::Lab, destination: &str) -> Result<()> {
 
 #[test]
 fn a_closed_port_of_the_server_is_refused_in_the_services_name() -> Result<()> {
-    for path in [Path::Kernel, Path::Redirect] {
+    for path in [Path::Kernel, Path::Redirect, Path::Tc] {
         let lab = loaded(path, 1500)?;
         service(&lab.balancer, "-u", 9, 1)?;
         // A connected socket hears of it only if the error's quote names the address it sent to.

@@ -19,7 +19,7 @@ use through::{
 };
 use xtask::lab::{Lab, Namespace, VIP, VIP6};
 
-const PATHS: [Path; 2] = [Path::Kernel, Path::Redirect];
+const PATHS: [Path; 3] = [Path::Kernel, Path::Redirect, Path::Tc];
 
 /// The classic lab, its servers without gateways, and a pool.
 fn without_gateways(path: Path) -> Result<Lab> {

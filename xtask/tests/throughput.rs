@@ -40,7 +40,7 @@ fn transfers_arrive_whole(path: Path, mtu: u32) -> Result<()> {
             assert_counted(&lab.balancer, "KernelDevice", 1_000)?;
             assert!(!counters(&lab.balancer)?.contains_key("Redirected"));
         }
-        Path::Redirect => {
+        Path::Redirect | Path::Tc => {
             assert_counted(&lab.balancer, "Redirected", 1_000)?;
             assert!(!counters(&lab.balancer)?.contains_key("KernelDevice"));
         }
@@ -75,6 +75,16 @@ fn through_the_kernel_on_plain_veth() -> Result<()> {
 #[test]
 fn through_the_kernel_with_frames_of_9000_bytes() -> Result<()> {
     transfers_arrive_whole(Path::Kernel, 9000)
+}
+
+#[test]
+fn by_tc_in_segments_of_64_kib() -> Result<()> {
+    transfers_arrive_whole(Path::Tc, 1500)
+}
+
+#[test]
+fn by_tc_with_frames_of_9000_bytes() -> Result<()> {
+    transfers_arrive_whole(Path::Tc, 9000)
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub enum Path {
     Kernel,
     /// The far ends have GRO on, and so take redirected packets.
     Redirect,
+    /// tc instead of XDP, on veth that hand over segments of 64 KiB and checksums that are not filled in.
+    Tc,
 }
 
 /// The classic lab with the program loaded, without services.
@@ -43,7 +45,8 @@ pub fn loaded(path: Path, mtu: u32) -> Result<Lab> {
             namespace.run(["ethtool", "-K", device, "gro", "on"])?;
         }
     }
-    ctl(&lab.balancer, "load outside inside")?;
+    let hook = if path == Path::Tc { "tc" } else { "xdp" };
+    ctl(&lab.balancer, &format!("load outside inside --hook {hook}"))?;
     Ok(lab)
 }
 
