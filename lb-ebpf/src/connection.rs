@@ -18,7 +18,7 @@ use crate::{
 use lb_common::{
     backend::{ACTIVE, Backend, INACTIVE, Member, method, state::AVAILABLE},
     bucket::{self, Direction},
-    connection::{Connection, NextHop, flags, next_use, state, with_state},
+    connection::{Connection, flags, next_use, state, with_state},
     protocol,
     settings::{Settings, defense},
     sysctl::Sysctl,
@@ -254,8 +254,9 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
     if member.method != method::NAT || is_same {
         connection.flags |= flags::NO_OUTPUT;
     }
-    connection.to_backend = NextHop::default();
-    connection.to_client = NextHop::default();
+    // Nothing else of a next hop counts without it.
+    connection.to_backend.interface = 0;
+    connection.to_client.interface = 0;
     connection.backend_index = member.backend;
     connection.template = choice.template;
     connection.controlled = choice.source;
@@ -284,11 +285,13 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
     let word = next_use(connection.word, first);
     // Nobody can find the slot before it is in the index, and entering it there is a full barrier.
     connection.word = word;
-    bind(tables, backend, member);
-
     let hash = index::hash(flow, settings);
     let replies = reply_flow(tables, connection);
     let reply = index::hash(&replies, settings);
+    // Before the first barrier, so that this cache line comes together with the slot's.
+    index::touch(tables, reply);
+    bind(tables, backend, member);
+
     if !index::insert(tables, reply, slot, Direction::Reply)
         || !index::insert(tables, hash, slot, Direction::Forward)
     {

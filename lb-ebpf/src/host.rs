@@ -5,6 +5,7 @@ use crate::{
     arrival::{ARRIVALS, Arrival},
     frame::Text,
     mark::Compiled,
+    nexthop::{HEARD, Heard},
 };
 use bytemuck::{Pod, Zeroable, bytes_of, pod_read_unaligned};
 use lb_common::{
@@ -173,6 +174,8 @@ pub struct HostTables {
     pub devices: HashMap<u32, Device>,
     /// Addresses of the interfaces.
     pub arrivals: Elements<Arrival>,
+    /// What the kernel's routing answered.
+    pub heard: Elements<Heard>,
     /// Routes by destination.
     pub routes: HashMap<Address, Route>,
     /// Text of a packet.
@@ -212,6 +215,7 @@ impl HostTables {
             fragments: RefCell::default(),
             devices: HashMap::new(),
             arrivals: Elements::new(ARRIVALS),
+            heard: Elements::new(HEARD),
             routes: HashMap::new(),
             text: Elements::new(1),
             free: RefCell::default(),
@@ -356,6 +360,10 @@ impl Tables for HostTables {
         self.routes.get(&destination).copied().unwrap_or(Route::Host)
     }
 
+    fn heard(&self, place: u32) -> Option<&mut Heard> {
+        self.heard.at(place % HEARD)
+    }
+
     fn arrival(&self, interface: u32) -> Option<&mut Arrival> {
         self.arrivals.at(interface % ARRIVALS)
     }
@@ -385,6 +393,8 @@ impl Tables for HostTables {
     fn each<F: FnMut(u32) -> bool>(&self, count: u32, mut body: F) {
         let _ = (0..count).all(&mut body);
     }
+
+    fn touch(&self, _word: &u64) {}
 
     fn compare_exchange(&self, cell: &mut u64, old: u64, new: u64) -> Result<(), u64> {
         if *cell != old {

@@ -122,6 +122,14 @@ fn matches<T: Tables>(tables: &T, connection: &Connection, direction: Direction,
         && flow.destination.words[0] == destination.words[0]
 }
 
+/// Fetches the bucket of a hash, which is needed soon.
+#[inline(always)]
+pub fn touch<T: Tables>(tables: &T, hash: u64) {
+    if let Some(bucket) = tables.bucket(hash as u32) {
+        tables.touch(&bucket.overflow);
+    }
+}
+
 /// Enters a connection for one kind of its packets. `false` when both buckets are full.
 #[inline(always)]
 pub fn insert<T: Tables>(tables: &T, hash: u64, slot: u32, direction: Direction) -> bool {

@@ -34,6 +34,46 @@ pub const FRESH: u32 = 30;
 /// Ticks for which it counts at most, whatever others hear: five seconds.
 pub const LASTING: u32 = 298;
 
+/// The last answer of the kernel for a pair of addresses and an interface, for one CPU: the first packets of
+/// connections to one backend, or from one client, need not all ask.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Heard {
+    /// The service, on the way to a client; unspecified on the way to a backend, where the client does not
+    /// count, as it does not for IPVS (`__ip_vs_dst_check`).
+    pub source: Address,
+    /// Where to.
+    pub destination: Address,
+    /// The interface that the packet came in by.
+    pub interface: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// The answer, and when it was given.
+    pub hop: NextHop,
+}
+
+const _: () = assert!(size_of::<Heard>() == 64);
+
+/// Answers that are remembered at the same time; a power of two.
+pub const HEARD: u32 = 1024;
+
+impl Heard {
+    /// The place of a pair of addresses.
+    #[inline(always)]
+    fn place(source: Address, destination: Address) -> u32 {
+        let mixed = source.words[1].wrapping_add(destination.words[1] ^ destination.words[0]);
+        (mixed.wrapping_mul(0x9fb2_1c65_1e98_df25) >> 48) as u32
+    }
+
+    #[inline(always)]
+    fn is_for(&self, source: Address, destination: Address, interface: u32, now: u32) -> bool {
+        self.destination == destination
+            && self.source == source
+            && self.interface == interface
+            && now.wrapping_sub(self.hop.checked) < FRESH
+    }
+}
+
 /// Whether XDP can send a packet by the next hop of its connection; if not, why the kernel has to
 /// forward it.
 pub type Exit = Result<(), Reason>;
@@ -169,6 +209,19 @@ pub fn refresh<F: Frame, T: Tables>(
     let index = connection.backend_index;
     let hop = hop(connection, tracked.direction);
     let before = *hop;
+    let asked = if tracked.direction == Direction::Forward { Address::UNSPECIFIED } else { source };
+    let heard = tables.heard(Heard::place(asked, destination)).ok_or(Reason::Raced)?;
+    let must_ask = match method {
+        // The source of its packets comes with the answer.
+        method::TUNNEL => true,
+        // Else hardly one of the few that may make the kernel use the neighbour would come to it.
+        method::ROUTE => may_be_lost(frame, packet, method),
+        _ => false,
+    };
+    if !must_ask && heard.is_for(asked, destination, frame.interface(), now) {
+        *hop = heard.hop;
+        return if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) };
+    }
     let known = match tables.route(frame.interface(), source, destination, packet.flow.protocol as u8) {
         Route::Hop { interface, destination, source, mtu, address } => {
             if method == method::TUNNEL {
@@ -210,6 +263,7 @@ pub fn refresh<F: Frame, T: Tables>(
     };
     hop.generation = vouch(tables, &before, hop, now);
     known?;
+    *heard = Heard { source: asked, destination, interface: frame.interface(), reserved: 0, hop: *hop };
     if hop.exit == exit::KERNEL {
         Err(Reason::KernelDevice)
     } else if may_be_lost(frame, packet, method) && tables.is_probe_due(neighbour(hop)) {

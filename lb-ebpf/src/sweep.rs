@@ -12,14 +12,25 @@ use lb_common::{
     traffic::{Rates, Traffic},
 };
 
-/// Visits one slot of the connection table. Whether it is in use.
+/// What a visit to a slot has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// It holds nothing that packets could find.
+    Idle,
+    /// It is in use.
+    Live,
+    /// It was until now.
+    Ended,
+}
+
+/// Visits one slot of the connection table.
 ///
 /// A slot that has been taken out of the index passes through two more rounds before it is free:
 /// a packet that found the connection just before may still hold it, but not that long.
 #[inline(always)]
-pub fn visit<T: Steps>(tables: &T, slot: u32, now: u32) -> bool {
-    let Some(settings) = tables.settings() else { return false };
-    let Some(connection) = tables.connection(slot) else { return false };
+pub fn visit<T: Steps>(tables: &T, slot: u32, now: u32) -> Visit {
+    let Some(settings) = tables.settings() else { return Visit::Idle };
+    let Some(connection) = tables.connection(slot) else { return Visit::Idle };
     let word = connection.word;
     let is_homeless = settings.sysctl(Sysctl::ExpireNodestConn) != 0
         && tables.backend(connection.backend_index).is_some_and(|backend| backend.state == REMOVED);
@@ -31,6 +42,7 @@ pub fn visit<T: Steps>(tables: &T, slot: u32, now: u32) -> bool {
             && tables.random().is_multiple_of(CHANCE);
         if is_over || is_dropped {
             tables.end(slot, word);
+            return Visit::Ended;
         }
     } else if state::is_live(word) {
         let is_dropped = settings.defense & defense::DROP_ENTRY != 0
@@ -45,7 +57,7 @@ pub fn visit<T: Steps>(tables: &T, slot: u32, now: u32) -> bool {
         connection.word = with_state(word, state::FREE);
         tables.give_slot(slot);
     }
-    state::is_live(word)
+    if state::is_live(word) { Visit::Live } else { Visit::Idle }
 }
 
 /// `drop_entry` looks at one slot in so many: IPVS visits a 32nd of its table each second

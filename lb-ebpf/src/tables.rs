@@ -8,7 +8,7 @@ use crate::{
     forward::{self, toa},
     frame::Text,
     icmp, mark, nexthop,
-    nexthop::Exit,
+    nexthop::{Exit, Heard},
     open::{self, Choice},
     packet::Packet,
     persistence, sip, snat,
@@ -104,6 +104,8 @@ pub trait Tables {
     /// Asks the kernel's routing for the next hop of a packet that came in by `interface`. Without a
     /// source the packet is this host's own, and the source is part of the answer.
     fn route(&self, interface: u32, source: Address, destination: Address, protocol: u8) -> Route;
+    /// The place where this CPU remembers an answer of the kernel's routing; others share it.
+    fn heard(&self, place: u32) -> Option<&mut Heard>;
     /// The place where this CPU remembers an address of an interface; another interface may share it.
     fn arrival(&self, interface: u32) -> Option<&mut Arrival>;
     /// Whether it is time to let the kernel use a neighbour, so that it finds out whether the
@@ -125,6 +127,8 @@ pub trait Tables {
     /// In the kernel this is `bpf_loop`: the verifier looks at the body once, whatever the count.
     fn each<F: FnMut(u32) -> bool>(&self, count: u32, body: F);
 
+    /// Loads a word for nothing but its cache line.
+    fn touch(&self, word: &u64);
     /// Replaces `old` by `new`, or says what was there instead.
     fn compare_exchange(&self, cell: &mut u64, old: u64, new: u64) -> Result<(), u64>;
     /// Adds, wrapping, with no carry lost between CPUs. The value before.

@@ -61,6 +61,13 @@ struct Reasons([u64; COUNTERS]);
 // SAFETY: an array of integers.
 unsafe impl Pod for Reasons {}
 
+/// An answer of routing that a CPU remembers.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Heard([u64; 8]);
+// SAFETY: an array of integers.
+unsafe impl Pod for Heard {}
+
 /// A loaded program and its maps.
 pub struct Kernel {
     hook: Hook,
@@ -134,6 +141,13 @@ impl Kernel {
             HashMap::try_from(self.ebpf.map_mut("FRAGMENTS").unwrap()).unwrap();
         for key in fragments.keys().collect::<Vec<_>>() {
             fragments.remove(&key.unwrap()).unwrap();
+        }
+        // The answers in the scenario before were others.
+        let mut heard: PerCpuArray<_, Heard> =
+            PerCpuArray::try_from(self.ebpf.map_mut("HEARD").unwrap()).unwrap();
+        let cpus = aya::util::nr_cpus().unwrap();
+        for place in 0..heard.len() {
+            heard.set(place, vec![Heard([0; 8]); cpus].try_into().unwrap(), 0).unwrap();
         }
         for (place, address) in [0, ADDRESSES].into_iter().zip(pool) {
             self.set("POOL", place, address);

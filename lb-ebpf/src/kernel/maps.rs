@@ -33,6 +33,7 @@ use lb_common::{
 use lb_ebpf::{
     arrival::{ARRIVALS, Arrival},
     frame::Text,
+    nexthop::{self, Heard},
     packet::Packet,
 };
 
@@ -123,6 +124,10 @@ pub static DEVICES: HashMap<u32, Device, { limits::DEVICES as usize }> = HashMap
 pub static PROBES: LruHashMap<Neighbour, u32, 4096> = LruHashMap::new();
 #[btf_map]
 pub static VOUCHED: Array<Vouch, { VOUCHES as usize }> = Array::new();
+
+/// Answers of the kernel's routing, as this CPU has heard them.
+#[btf_map]
+pub static HEARD: PerCpuArray<Heard, { nexthop::HEARD as usize }> = PerCpuArray::new();
 
 /// Addresses of the interfaces, as this CPU has found them out.
 #[btf_map]

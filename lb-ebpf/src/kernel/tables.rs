@@ -14,7 +14,7 @@ use core::{
     arch::asm,
     ffi::c_void,
     intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg, atomic_xadd},
-    mem::zeroed,
+    mem::MaybeUninit,
     ptr,
 };
 use lb_common::{
@@ -40,7 +40,22 @@ use lb_ebpf::{
     Route, Tables,
     arrival::{ARRIVALS, Arrival},
     frame::Text,
+    nexthop::{HEARD, Heard},
 };
+
+/// A query of the kernel's routing, cleared a word at a time: see [`lb_ebpf::packet::Packet::fill`].
+#[inline(always)]
+fn zeroed_query() -> FibLookup {
+    let mut query = MaybeUninit::<[u64; 8]>::uninit();
+    const { assert!(size_of::<FibLookup>() == 64) };
+    // SAFETY: within the value; and all zero is a valid value of a C structure of integers.
+    unsafe {
+        for word in 0..8 {
+            query.as_mut_ptr().cast::<u64>().add(word).write_volatile(0);
+        }
+        query.as_ptr().cast::<FibLookup>().read()
+    }
+}
 
 /// The maps of this balancer, and the packet's context, which routing is asked through.
 #[derive(Clone, Copy)]
@@ -238,8 +253,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn route(&self, interface: u32, source: Address, destination: Address, protocol: u8) -> Route {
-        // SAFETY: all zero is a valid value of a C structure of integers.
-        let mut query: FibLookup = unsafe { zeroed() };
+        let mut query = zeroed_query();
         query.ifindex = interface;
         query.l4_protocol = protocol;
         // Some length, without which a socket buffer's own is held against the interface and no MTU is told.
@@ -290,6 +304,11 @@ impl Tables for Maps {
             BPF_FIB_LKUP_RET_NOT_FWDED => Route::Host,
             _ => Route::Other,
         }
+    }
+
+    #[inline(always)]
+    fn heard(&self, place: u32) -> Option<&mut Heard> {
+        element!(maps::HEARD.get_ptr_mut(place % HEARD))
     }
 
     #[inline(always)]
@@ -345,6 +364,12 @@ impl Tables for Maps {
         }
         // SAFETY: the callback gets the pointer that it expects.
         unsafe { bpf_loop(count, step::<F> as *mut c_void, ptr::from_mut(&mut body).cast(), 0) };
+    }
+
+    #[inline(always)]
+    fn touch(&self, word: &u64) {
+        // SAFETY: a reference is valid and aligned.
+        let _ = unsafe { ptr::from_ref(word).read_volatile() };
     }
 
     #[inline(always)]
