@@ -8,6 +8,8 @@
 //! one hears something else, all that send by the same neighbour ask for themselves; and each does
 //! after [`LASTING`], because the change may concern it alone.
 
+mod heard;
+
 use crate::{
     Frame, Reason, Route, Steps, Tables,
     connection::Tracked,
@@ -29,50 +31,12 @@ use lb_common::{
     protocol,
 };
 
+pub use heard::{HEARD, Heard};
+
 /// Ticks for which an answer counts: half a second.
 pub const FRESH: u32 = 30;
 /// Ticks for which it counts at most, whatever others hear: five seconds.
 pub const LASTING: u32 = 298;
-
-/// The last answer of the kernel for a pair of addresses and an interface, for one CPU: the first packets of
-/// connections to one backend, or from one client, need not all ask.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Heard {
-    /// The service, on the way to a client; unspecified on the way to a backend, where the client does not
-    /// count, as it does not for IPVS (`__ip_vs_dst_check`).
-    pub source: Address,
-    /// Where to.
-    pub destination: Address,
-    /// The interface that the packet came in by.
-    pub interface: u32,
-    /// Always 0.
-    pub reserved: u32,
-    /// The answer, and when it was given.
-    pub hop: NextHop,
-}
-
-const _: () = assert!(size_of::<Heard>() == 64);
-
-/// Answers that are remembered at the same time; a power of two.
-pub const HEARD: u32 = 1024;
-
-impl Heard {
-    /// The place of a pair of addresses.
-    #[inline(always)]
-    fn place(source: Address, destination: Address) -> u32 {
-        let mixed = source.words[1].wrapping_add(destination.words[1] ^ destination.words[0]);
-        (mixed.wrapping_mul(0x9fb2_1c65_1e98_df25) >> 48) as u32
-    }
-
-    #[inline(always)]
-    fn is_for(&self, source: Address, destination: Address, interface: u32, now: u32) -> bool {
-        self.destination == destination
-            && self.source == source
-            && self.interface == interface
-            && now.wrapping_sub(self.hop.checked) < FRESH
-    }
-}
 
 /// Whether XDP can send a packet by the next hop of its connection; if not, why the kernel has to
 /// forward it.
