@@ -7,6 +7,9 @@ use aya::{
 };
 use std::path::Path;
 
+/// How often a load is tried that a signal interrupts, as by libbpf.
+const ATTEMPTS: u32 = 5;
+
 /// A program of the balancer.
 #[derive(Debug)]
 pub enum Hooked<'a> {
@@ -28,8 +31,22 @@ impl<'a> TryFrom<&'a mut Program> for Hooked<'a> {
 }
 
 impl Hooked<'_> {
-    /// Loads it into the kernel.
+    /// Loads it into the kernel. The verifier gives up with `EAGAIN` when a signal is pending, which a
+    /// suspended machine is enough for (`do_check` in `kernel/bpf/verifier.c`): then it is asked again.
     pub fn load(&mut self) -> Result<(), ProgramError> {
+        let mut loaded = self.try_load();
+        for _ in 1..ATTEMPTS {
+            match &loaded {
+                Err(ProgramError::LoadError { io_error, .. })
+                    if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+                _ => break,
+            }
+            loaded = self.try_load();
+        }
+        loaded
+    }
+
+    fn try_load(&mut self) -> Result<(), ProgramError> {
         match self {
             Self::Xdp(program) => program.load(),
             Self::Tc(program) => program.load(),

@@ -11,7 +11,7 @@ use crate::scenario::{
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRunResult,
     maps::{Array, HashMap, PerCpuArray, ProgramArray, Stack},
-    programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp},
+    programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 use lb_common::{
     backend::{Backend, Member},
@@ -100,11 +100,22 @@ impl Kernel {
             .unwrap();
         for name in Stage::ALL.map(Stage::name).into_iter().chain(["balance", "arm", "disarm"]) {
             let program = ebpf.program_mut(name).unwrap();
-            let loaded = match hook {
-                Hook::Xdp { .. } => <&mut Xdp>::try_from(program).unwrap().load(),
-                Hook::Tc => <&mut SchedClassifier>::try_from(program).unwrap().load(),
+            let mut load = || match hook {
+                Hook::Xdp { .. } => <&mut Xdp>::try_from(&mut *program).unwrap().load(),
+                Hook::Tc => <&mut SchedClassifier>::try_from(&mut *program).unwrap().load(),
             };
-            loaded.unwrap_or_else(|error| panic!("{name}: {error}"));
+            // The verifier gives up when a signal is pending.
+            let is_interrupted = |error: &ProgramError| {
+                matches!(error, ProgramError::LoadError { io_error, .. }
+                    if io_error.raw_os_error() == Some(libc::EAGAIN))
+            };
+            let mut loaded = load();
+            for _ in 1..5 {
+                if loaded.as_ref().is_err_and(is_interrupted) {
+                    loaded = load();
+                }
+            }
+            loaded.unwrap_or_else(|error| panic!("{name}: {error:?}"));
         }
         for stage in Stage::ALL {
             let program = ebpf.program(stage.name()).unwrap().fd().unwrap().try_clone().unwrap();
