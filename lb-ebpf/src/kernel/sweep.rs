@@ -30,6 +30,8 @@ const BACKENDS: u32 = 1024;
 const ROUND: u64 = 250_000_000;
 /// The least nanoseconds between two runs; a large table's round takes longer instead.
 const PAUSE: u64 = 4_000_000;
+/// The same after a run that had to stop short: waiting packets are let through, and no more.
+const BREATH: u64 = 1_000_000;
 /// `CLOCK_MONOTONIC`.
 const MONOTONIC: u64 = 1;
 /// More CPUs than any kernel has; the loop ends at the first that is missing.
@@ -106,7 +108,7 @@ fn expire(maps: &Maps, table: &mut Table, now: u32) -> u64 {
         table.cursor = next;
     }
     if ends == ENDS {
-        return PAUSE;
+        return BREATH;
     }
     let pause = ROUND / (used / CHUNK + 1) as u64;
     if pause > PAUSE { pause } else { PAUSE }
