@@ -18,7 +18,7 @@ mod program {
     use crate::kernel::{frame::Buffer, globals, maps, sweep, tables::Maps, trace};
     use aya_ebpf::{bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
     use lb_common::{adoption::Adoption, reason::Verdict, stage::Stage};
-    use lb_ebpf::{Frame as _, Next, Outcome, Reason, adoption, packet::Packet, shortcut};
+    use lb_ebpf::{Frame as _, Next, Outcome, Reason, adoption, shortcut};
 
     /// The balancer: attached to every interface. Plain packets end here; all others go on to the stages.
     #[xdp(frags)]
@@ -37,7 +37,7 @@ mod program {
     #[xdp(frags)]
     pub fn find(context: XdpContext) -> u32 {
         let (frame, maps) = of(&context);
-        let Some(packet) = packet() else { return XDP_ABORTED };
+        let Some(packet) = maps::packet() else { return XDP_ABORTED };
         if globals::TRACE.load() != 0 {
             trace::before(context.ctx);
         }
@@ -47,27 +47,20 @@ mod program {
     #[xdp(frags)]
     pub fn open(context: XdpContext) -> u32 {
         let (mut frame, maps) = of(&context);
-        let Some(packet) = packet() else { return XDP_ABORTED };
+        let Some(packet) = maps::packet() else { return XDP_ABORTED };
         go_on(&context, &maps, lb_ebpf::open(&mut frame, &maps, packet))
     }
 
     #[xdp(frags)]
     pub fn send(context: XdpContext) -> u32 {
         let (mut frame, maps) = of(&context);
-        let Some(packet) = packet() else { return XDP_ABORTED };
+        let Some(packet) = maps::packet() else { return XDP_ABORTED };
         end(&maps, lb_ebpf::send(&mut frame, &maps, packet))
     }
 
     #[inline(always)]
     fn of(context: &XdpContext) -> (Buffer, Maps) {
         (Buffer::of(context.ctx), Maps { context: context.ctx })
-    }
-
-    /// What the stages leave to each other.
-    #[inline(always)]
-    fn packet<'a>() -> Option<&'a mut Packet> {
-        // SAFETY: the element is this CPU's, and one packet at a time is on it.
-        maps::PACKET.get_ptr_mut(0).map(|packet| unsafe { &mut *packet })
     }
 
     /// Ends in the next stage, or for good.
@@ -107,7 +100,7 @@ mod program {
     #[xdp]
     pub fn adopt(context: XdpContext) -> u32 {
         let (frame, maps) = of(&context);
-        let Some(packet) = packet() else { return XDP_ABORTED };
+        let Some(packet) = maps::packet() else { return XDP_ABORTED };
         let Some(adoption) = frame.load::<Adoption>(0) else { return XDP_ABORTED };
         match adoption::adopt(&maps, &adoption, packet) {
             Ok(()) => XDP_PASS,
@@ -127,15 +120,3 @@ mod program {
         if sweep::disarm() { XDP_PASS } else { XDP_ABORTED }
     }
 }
-
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    // Unreachable: the verifier refuses a program that could get here.
-    loop {}
-}
-
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 4] = *b"GPL\0";

@@ -26,7 +26,7 @@ mod program {
         programs::TcContext,
     };
     use lb_common::{reason::Verdict, stage::Stage};
-    use lb_ebpf::{Next, Outcome, Reason, packet::Packet, shortcut};
+    use lb_ebpf::{Next, Outcome, Reason, shortcut};
 
     /// What `arm` and `disarm` return when they have worked: the number that those of XDP return.
     const DONE: i32 = 2;
@@ -52,7 +52,7 @@ mod program {
     #[classifier]
     pub fn find(context: TcContext) -> i32 {
         let (frame, maps) = of(&context);
-        let Some(packet) = packet() else { return SHOT };
+        let Some(packet) = maps::packet() else { return SHOT };
         if globals::TRACE.load() != 0 {
             trace::before(context.skb.skb);
         }
@@ -62,27 +62,20 @@ mod program {
     #[classifier]
     pub fn open(context: TcContext) -> i32 {
         let (mut frame, maps) = of(&context);
-        let Some(packet) = packet() else { return SHOT };
+        let Some(packet) = maps::packet() else { return SHOT };
         go_on(&context, &maps, lb_ebpf::open(&mut frame, &maps, packet))
     }
 
     #[classifier]
     pub fn send(context: TcContext) -> i32 {
         let (mut frame, maps) = of(&context);
-        let Some(packet) = packet() else { return SHOT };
+        let Some(packet) = maps::packet() else { return SHOT };
         end(&maps, lb_ebpf::send(&mut frame, &maps, packet))
     }
 
     #[inline(always)]
     fn of(context: &TcContext) -> (Buffer, Maps) {
         (Buffer::of(context.skb.skb), Maps { context: context.skb.skb })
-    }
-
-    /// What the stages leave to each other.
-    #[inline(always)]
-    fn packet<'a>() -> Option<&'a mut Packet> {
-        // SAFETY: the element is this CPU's, and one packet at a time is on it.
-        maps::PACKET.get_ptr_mut(0).map(|packet| unsafe { &mut *packet })
     }
 
     /// Ends in the next stage, or for good.
@@ -135,15 +128,3 @@ mod program {
         if sweep::disarm() { DONE } else { FAILED }
     }
 }
-
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    // Unreachable: the verifier refuses a program that could get here.
-    loop {}
-}
-
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 4] = *b"GPL\0";

@@ -5,7 +5,7 @@ use crate::shell::{self, Context};
 use aya_ebpf::helpers::{bpf_csum_diff, bpf_loop};
 use bytemuck::Pod;
 use core::{arch::asm, ffi::c_void, hint::black_box, intrinsics::is_val_statically_known, ptr};
-use lb_ebpf::frame::Text;
+use lb_ebpf::{Reason, frame::Text};
 
 /// Headers lie within this many bytes; the verifier wants to see a bound.
 const REACH: usize = 1023;
@@ -27,14 +27,21 @@ impl Buffer {
         buffer
     }
 
-    /// Looks where the linear part lies. Due after every helper that may move it.
+    /// Looks where the linear part lies.
     #[inline(always)]
-    pub fn measure(&mut self) {
+    fn measure(&mut self) {
         // SAFETY: the context is the kernel's, valid while the program runs.
         unsafe {
             self.start = (*self.context).data as usize;
             self.end = (*self.context).data_end as usize;
         }
+    }
+
+    /// The result of a helper that may have moved the packet.
+    #[inline(always)]
+    pub fn moved(&mut self, failed: bool) -> Result<(), Reason> {
+        self.measure();
+        if failed { Err(Reason::RewriteFailed) } else { Ok(()) }
     }
 
     /// Bytes in the linear part.

@@ -149,6 +149,13 @@ pub static TEXT: PerCpuArray<Text, 1> = PerCpuArray::new();
 #[btf_map]
 pub static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
 
+/// What the stages leave to each other: [`PACKET`]'s element.
+#[inline(always)]
+pub fn packet<'a>() -> Option<&'a mut Packet> {
+    // SAFETY: the element is this CPU's, and one packet at a time is on it.
+    PACKET.get_ptr_mut(0).map(|packet| unsafe { &mut *packet })
+}
+
 /// The packet that is being traced.
 #[btf_map]
 pub static TRACED: PerCpuArray<Packet, 1> = PerCpuArray::new();

@@ -51,15 +51,6 @@ pub unsafe fn copy(context: *mut Context, offset: u32, to: *mut c_void, length: 
     unsafe { bpf_skb_load_bytes(context.cast(), offset, to, length) }
 }
 
-impl Buffer {
-    /// The result of a helper that may have moved the packet.
-    #[inline(always)]
-    fn moved(&mut self, failed: bool) -> Result<(), Reason> {
-        self.measure();
-        if failed { Err(Reason::RewriteFailed) } else { Ok(()) }
-    }
-}
-
 impl Frame for Buffer {
     #[inline(always)]
     fn load<T: Pod>(&self, offset: usize) -> Option<T> {

@@ -52,8 +52,7 @@ impl Frame for Buffer {
     #[inline(always)]
     fn grow(&mut self, bytes: usize) -> Result<(), Reason> {
         let failed = unsafe { bpf_xdp_adjust_head(self.context, -(bytes as i32)) } != 0;
-        self.measure();
-        if failed { Err(Reason::RewriteFailed) } else { Ok(()) }
+        self.moved(failed)
     }
 
     #[inline(always)]
@@ -63,8 +62,7 @@ impl Frame for Buffer {
             return Ok(());
         }
         let failed = unsafe { bpf_xdp_adjust_tail(self.context, length as i32 - present as i32) } != 0;
-        self.measure();
-        if failed { Err(Reason::RewriteFailed) } else { Ok(()) }
+        self.moved(failed)
     }
 
     #[inline(always)]
