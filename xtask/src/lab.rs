@@ -9,6 +9,7 @@
 //! veth with the kernel's defaults: the balancer has to work without `ethtool`.
 
 mod conversation;
+mod datagrams;
 mod echo;
 mod listing;
 mod namespace;
@@ -21,6 +22,7 @@ use std::{env, path::PathBuf, sync::Arc};
 use anyhow::{Context, Result};
 
 pub use conversation::Conversation;
+pub use datagrams::{UdpEcho, udp};
 pub use echo::Echo;
 pub use listing::{Backend, Connection};
 pub use namespace::Namespace;
@@ -60,14 +62,30 @@ impl Lab {
 
     /// The lab with this `lb-ctl`.
     pub fn raise(lb_ctl: PathBuf) -> Result<Self> {
-        let mut lab = Self::network(lb_ctl)?;
-        lab.servers =
-            vec![Nginx::start(&lab.web1, "Web1 called.")?, Nginx::start(&lab.web2, "Web2 called.")?];
-        Ok(lab)
+        Self::network(lb_ctl)?.with_servers()
     }
 
     /// The lab without nginx, for tests that bring servers of their own.
     pub fn network(lb_ctl: PathBuf) -> Result<Self> {
+        Self::over(lb_ctl, |client, balancer, switch| {
+            client.connect("eth0", balancer, "outside")?;
+            balancer.connect("inside", switch, "balancer")
+        })
+    }
+
+    /// nginx in both servers.
+    pub fn with_servers(mut self) -> Result<Self> {
+        self.servers =
+            vec![Nginx::start(&self.web1, "Web1 called.")?, Nginx::start(&self.web2, "Web2 called.")?];
+        Ok(self)
+    }
+
+    /// The network over other devices than veth: `lay` makes `eth0` of the client, `outside` and `inside` of the
+    /// balancer and `balancer` of the switch, all up, of the namespaces in this order.
+    pub fn over(
+        lb_ctl: PathBuf,
+        lay: impl FnOnce(&Namespace, &Namespace, &Namespace) -> Result<()>,
+    ) -> Result<Self> {
         let site = Site::new(lb_ctl)?;
         let client = site.namespace("client")?;
         let balancer = site.namespace("lb")?;
@@ -75,8 +93,7 @@ impl Lab {
         let web1 = site.namespace("web1")?;
         let web2 = site.namespace("web2")?;
 
-        client.connect("eth0", &balancer, "outside")?;
-        balancer.connect("inside", &switch, "balancer")?;
+        lay(&client, &balancer, &switch)?;
         web1.connect("eth0", &switch, "web1")?;
         web2.connect("eth0", &switch, "web2")?;
         switch.bridge("br0", &["balancer", "web1", "web2"])?;

@@ -1,6 +1,7 @@
 //! `cargo xtask vm`: Debian's own kernels in QEMU, with the real IPVS in them. Software emulation, so
 //! that it works where there is no KVM; packages are unpacked and never installed.
 
+mod cards;
 mod compare;
 mod cpio;
 mod guest;
@@ -14,7 +15,10 @@ mod reboot;
 mod report;
 mod sctp;
 mod test;
+mod traffic;
 mod tunnels;
+mod virtio;
+mod vlan;
 
 use std::{env, ffi::OsString};
 

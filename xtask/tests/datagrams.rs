@@ -9,8 +9,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use through::{PATIENCE, Path, UdpEcho, assert_counted, ctl, eventually, loaded, service, udp};
-use xtask::lab::{VIP, VIP6};
+use through::{PATIENCE, Path, assert_counted, ctl, eventually, loaded, service};
+use xtask::lab::{UdpEcho, VIP, VIP6, udp};
 
 #[test]
 fn datagrams_of_4000_bytes_are_echoed_in_pieces() -> Result<()> {

@@ -14,10 +14,8 @@ use rustix::{
     fd::OwnedFd,
     net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with},
 };
-use through::{
-    PATIENCE, Path, UdpEcho, assert_counted, counters, ctl, curl, eventually, loaded, service, udp,
-};
-use xtask::lab::{Lab, Namespace, VIP, VIP6};
+use through::{PATIENCE, Path, assert_counted, counters, ctl, curl, eventually, loaded, service};
+use xtask::lab::{Lab, Namespace, UdpEcho, VIP, VIP6, udp};
 
 const PATHS: [Path; 3] = [Path::Kernel, Path::Redirect, Path::Tc];
 

@@ -5,8 +5,8 @@ mod through;
 use std::{fs, path::PathBuf};
 
 use anyhow::{Result, ensure};
-use through::{Path, UdpEcho, loaded, service};
-use xtask::lab::{Lab, VIP, VIP6};
+use through::{Path, loaded, service};
+use xtask::lab::{Lab, UdpEcho, VIP, VIP6, udp};
 
 #[test]
 fn the_host_answers_ping_to_the_service_address() -> Result<()> {
@@ -117,7 +117,7 @@ fn an_mtu_error_from_a_router_behind_the_balancer_reaches_its_client() -> Result
             through::ctl(&lab.balancer, &format!("backend add -u {vip}:7000 -r {server}:7000 -m"))?;
             // The first is too long and is lost; the kernel fragments those after it.
             through::eventually(|| {
-                let socket = through::udp(&lab.client, &format!("{vip}:7000"))?;
+                let socket = udp(&lab.client, &format!("{vip}:7000"))?;
                 socket.set_read_timeout(Some(through::PATIENCE / 10))?;
                 socket.send(&[7; 1400])?;
                 ensure!(socket.recv(&mut [0; 1500])? == 1400, "a datagram cut short");

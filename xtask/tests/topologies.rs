@@ -1,11 +1,11 @@
-//! Other networks than the classic one: VLANs, one interface for both sides, a bridge, two balancers.
+//! Other networks than the classic one: one interface for both sides, a bridge, two balancers.
 
 mod through;
 
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-use through::{Path, assert_counted, counters, ctl, curl, loaded};
+use through::{Path, assert_counted, ctl, curl, loaded};
 use xtask::lab::{Lab, Namespace, Nginx, Site, VIP};
 
 /// A service on port 80 of an address, with both servers of the classic lab.
@@ -23,41 +23,6 @@ fn assert_turns(client: &Namespace, vip: &str) -> Result<()> {
         assert_eq!(curl(client, &format!("http://{vip}"))?, expected, "request {number} to {vip}");
     }
     Ok(())
-}
-
-/// A VLAN device on another, up.
-fn vlan(namespace: &Namespace, lower: &str, name: &str, protocol: &str, id: u16) -> Result<()> {
-    namespace.ip(&format!("link add link {lower} name {name} type vlan protocol {protocol} id {id}"))?;
-    namespace.ip(&format!("link set {name} up")).map(drop)
-}
-
-fn clients_behind_tags_are_served(path: Path) -> Result<()> {
-    let lab = loaded(path, 1500)?;
-    for (namespace, device, host) in [(&lab.client, "eth0", 10), (&lab.balancer, "outside", 200)] {
-        vlan(namespace, device, "one", "802.1Q", 5)?;
-        namespace.addresses("one", &[&format!("192.168.5.{host}/24")])?;
-        vlan(namespace, device, "service", "802.1ad", 6)?;
-        vlan(namespace, "service", "two", "802.1Q", 7)?;
-        namespace.addresses("two", &[&format!("192.168.7.{host}/24")])?;
-    }
-    for vip in [VIP, "192.168.5.200", "192.168.7.200"] {
-        web_service(&lab.balancer, vip)?;
-        // The first answer waits for the neighbours; after it next hops are remembered.
-        assert_turns(&lab.client, vip).with_context(|| format!("{path:?}: {:?}", counters(&lab.balancer)))?;
-    }
-    Ok(())
-}
-
-#[test]
-#[ignore = "not every kernel has VLAN devices (CONFIG_VLAN_8021Q): cargo xtask vm test runs it"]
-fn clients_behind_one_and_two_vlan_tags_are_served_by_the_kernel_path() -> Result<()> {
-    clients_behind_tags_are_served(Path::Kernel)
-}
-
-#[test]
-#[ignore = "not every kernel has VLAN devices (CONFIG_VLAN_8021Q): cargo xtask vm test runs it"]
-fn clients_behind_one_and_two_vlan_tags_are_served_beside_the_redirect_path() -> Result<()> {
-    clients_behind_tags_are_served(Path::Redirect)
 }
 
 /// Client, balancer and servers as hosts of one network.

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::termios::{OptionalActions, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::{
+    cards,
     packages::{self, newest, only, unpacked},
     qemu::Qemu,
     ram_disk::{Carried, INIT, RamDisk},
@@ -41,6 +42,8 @@ pub struct Machine {
     qemu: PathBuf,
     pub(super) guest: PathBuf,
     pub(super) kernel: PathBuf,
+    /// Whether it has network cards.
+    cards: bool,
 }
 
 impl Machine {
@@ -50,9 +53,14 @@ impl Machine {
         let qemu = unpacked("qemu", &list(packages::QEMU))?;
         let guest = unpacked("guest", &list(packages::GUEST))?;
         let kernel = unpacked(&format!("linux-{version}"), &[newest(package)?.as_str()])?;
-        let machine = Self { qemu, guest, kernel };
+        let machine = Self { qemu, guest, kernel, cards: false };
         machine.depmod()?;
         Ok(machine)
+    }
+
+    /// The same with network cards, where this host can have them.
+    pub fn with_cards(self) -> Self {
+        Self { cards: cards::are_possible(), ..self }
     }
 
     /// Boots it, runs a command of bash with files beside it, gives each line that it prints to `line`,
@@ -127,7 +135,11 @@ impl Machine {
     }
 
     fn command(&self, ram_disk: &RamDisk) -> Result<Command> {
-        let mut qemu = Command::new(self.qemu.join("usr/bin/qemu-system-x86_64"));
+        let program = self.qemu.join("usr/bin/qemu-system-x86_64");
+        let (mut qemu, ram_disk) = match self.cards {
+            true => (cards::qemu(&program, &ram_disk.path()), cards::RAM_DISK.into()),
+            false => (Command::new(program), ram_disk.path()),
+        };
         for share in ["usr/share/qemu", "usr/share/seabios"] {
             qemu.arg("-L").arg(self.qemu.join(share));
         }
@@ -142,7 +154,7 @@ impl Machine {
             "none",
         ]);
         qemu.arg("-append").arg(APPEND);
-        qemu.arg("-kernel").arg(boot_image(&self.kernel.join("boot"))?).arg("-initrd").arg(ram_disk.path());
+        qemu.arg("-kernel").arg(boot_image(&self.kernel.join("boot"))?).arg("-initrd").arg(ram_disk);
         let libraries = LIBRARIES.map(|path| self.qemu.join(path).display().to_string()).join(":");
         qemu.env("LD_LIBRARY_PATH", libraries);
         Ok(qemu)

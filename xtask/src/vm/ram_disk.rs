@@ -17,7 +17,9 @@ use super::{
 };
 
 /// What the lab needs; the rest of a kernel's modules would triple the time to boot.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 13] = [
+    "drivers/net/bonding",
+    "drivers/virtio",
     "net/netfilter",
     "net/ipv4",
     "net/ipv6",
@@ -29,6 +31,16 @@ const MODULES: [&str; 11] = [
     "net/sctp",
     "lib",
     "crypto",
+];
+
+/// Single modules, without what their names end in.
+const SINGLE_MODULES: [&str; 6] = [
+    "drivers/net/dummy",
+    "drivers/net/net_failover",
+    "drivers/net/tun",
+    "drivers/net/veth",
+    "drivers/net/virtio_net",
+    "net/core/failover",
 ];
 
 /// The first process, where the machine is there for one command.
@@ -100,19 +112,24 @@ fn modules(archive: &mut Archive<BufWriter<&File>>, kernel: &Path) -> Result<()>
             archive.executable(&name.to_string_lossy(), &fs::read(entry.path())?)?;
         }
     }
-    for part in ["", "net", "drivers", "drivers/net"] {
+    for part in ["", "net", "net/core", "drivers", "drivers/net"] {
         archive.directory(&release.join("kernel").join(part).to_string_lossy())?;
     }
     for part in MODULES {
         let part = release.join("kernel").join(part);
-        archive.directory(&part.to_string_lossy())?;
-        archive.tree(kernel, &part)?;
+        // A kernel may have it built in.
+        if kernel.join(&part).exists() {
+            archive.directory(&part.to_string_lossy())?;
+            archive.tree(kernel, &part)?;
+        }
     }
-    for name in ["veth.ko", "veth.ko.xz"] {
-        let module = modules.join("kernel/drivers/net").join(name);
-        if module.exists() {
-            let name = release.join("kernel/drivers/net").join(name);
-            archive.executable(&name.to_string_lossy(), &fs::read(module)?)?;
+    for name in SINGLE_MODULES {
+        for ending in ["ko", "ko.xz"] {
+            let name = release.join("kernel").join(name).with_added_extension(ending);
+            let module = kernel.join(&name);
+            if module.exists() {
+                archive.executable(&name.to_string_lossy(), &fs::read(module)?)?;
+            }
         }
     }
     Ok(())

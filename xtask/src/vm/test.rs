@@ -47,10 +47,14 @@ pub fn run(args: &Args) -> Result<()> {
         let started = Instant::now();
         let mut report = Report::new(version);
         let status =
-            Machine::prepare(version, package)?.run(&command, &carried, |line| match Item::parse(line) {
-                Some(item) => report.add(item),
-                None => eprintln!("[{version} {:4.0} s] {line}", started.elapsed().as_secs_f64()),
-            })?;
+            Machine::prepare(version, package)?.with_cards().run(
+                &command,
+                &carried,
+                |line| match Item::parse(line) {
+                    Some(item) => report.add(item),
+                    None => eprintln!("[{version} {:4.0} s] {line}", started.elapsed().as_secs_f64()),
+                },
+            )?;
         if args.only.as_ref().is_none_or(|only| reboot::STEP.contains(only.as_str())) {
             report.add(reboot::run(version, package)?);
         }

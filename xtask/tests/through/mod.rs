@@ -4,13 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    net::{SocketAddr, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread::{JoinHandle, sleep, spawn},
+    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -94,51 +88,6 @@ pub fn assert_counted(balancer: &Namespace, reason: &str, at_least: u64) -> Resu
     let packets = counters.get(reason).copied().unwrap_or(0);
     ensure!(packets >= at_least, "{packets} packets counted as {reason}, not {at_least}: {counters:?}");
     Ok(())
-}
-
-/// A UDP server that sends back what it gets. It ends when this is dropped.
-pub struct UdpEcho(Arc<AtomicBool>, Option<JoinHandle<()>>);
-
-impl UdpEcho {
-    /// Listens on every address, of either family.
-    pub fn start(namespace: &Namespace, port: u16) -> Result<Self> {
-        let socket = namespace.inside(|| UdpSocket::bind(("::", port)))??;
-        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-        let ended = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&ended);
-        let thread = spawn(move || {
-            let mut data = [0; 65_536];
-            while !seen.load(Relaxed) {
-                if let Ok((length, client)) = socket.recv_from(&mut data) {
-                    // Fails after an ICMP error, which the test looks at elsewhere.
-                    let _ = socket.send_to(&data[..length], client);
-                }
-            }
-        });
-        Ok(Self(ended, Some(thread)))
-    }
-}
-
-impl Drop for UdpEcho {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-        if let Some(thread) = self.1.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// A UDP socket of a namespace, connected to an address and port.
-pub fn udp(client: &Namespace, destination: &str) -> Result<UdpSocket> {
-    let destination: SocketAddr = destination.parse()?;
-    let any = if destination.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = client.inside(|| -> io::Result<UdpSocket> {
-        let socket = UdpSocket::bind(any)?;
-        socket.connect(destination)?;
-        Ok(socket)
-    })??;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    Ok(socket)
 }
 
 /// Tries until it succeeds; the last failure after [`PATIENCE`].
