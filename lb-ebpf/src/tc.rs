@@ -20,7 +20,7 @@ mod program {
         shell::{Context, pull_headers},
     };
     use aya_ebpf::{
-        bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+        bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC},
         helpers::bpf_redirect,
         macros::classifier,
         programs::TcContext,
@@ -31,6 +31,8 @@ mod program {
     /// What `arm` and `disarm` return when they have worked: the number that those of XDP return.
     const DONE: i32 = 2;
     const FAILED: i32 = 0;
+    /// The number of the loopback in every network namespace (`LOOPBACK_IFINDEX`, `net/flow.h`).
+    const LOOPBACK: u32 = 1;
     const SHOT: i32 = TC_ACT_SHOT as i32;
 
     /// The balancer: attached to what comes in by every interface. Plain packets end here; all others go on
@@ -103,14 +105,19 @@ mod program {
 
     #[inline(always)]
     fn action(context: *mut Context, outcome: Outcome) -> i32 {
+        // SAFETY: the context is the packet's.
+        let arrival = unsafe { (*context).ifindex };
         match outcome.reason.verdict() {
+            // What this host sends to itself has been routed before it comes in, to where it was addressed then.
+            // Received once more, it is routed to where it is addressed now.
+            Verdict::Kernel if arrival == LOOPBACK => unsafe {
+                bpf_redirect(arrival, BPF_F_INGRESS as u64) as i32
+            },
             // What else is attached here sees the packet too, as if it had come so.
             Verdict::Pass | Verdict::Kernel => TC_ACT_UNSPEC,
             Verdict::Drop => SHOT,
             Verdict::Forward => {
-                // SAFETY: the context is the packet's.
-                let interface =
-                    if outcome.detail == 0 { unsafe { (*context).ifindex } } else { outcome.detail };
+                let interface = if outcome.detail == 0 { arrival } else { outcome.detail };
                 unsafe { bpf_redirect(interface, 0) as i32 }
             }
         }

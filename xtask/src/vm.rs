@@ -1,6 +1,7 @@
 //! `cargo xtask vm`: Debian's own kernels in QEMU, with the real IPVS in them. Software emulation, so
 //! that it works where there is no KVM; packages are unpacked and never installed.
 
+mod bond;
 mod cards;
 mod compare;
 mod cpio;

@@ -30,13 +30,15 @@ pub struct Capability {
 pub fn judge(interface: &Interface, attached: Option<Mode>) -> Capability {
     let native = attached == Some(Mode::Native);
     let veth = interface.kind.as_deref() == Some("veth");
+    // A bond's program is in the drivers of its ports.
+    let is_of_devices = interface.bus.is_some() || interface.kind.as_deref() == Some("bond");
     let (redirect, reason) = match interface.features {
         Some(bits) if bits & features::XMIT == 0 && veth => {
             (false, "the far end of this veth has neither GRO nor an XDP program")
         }
         Some(bits) if bits & features::XMIT == 0 => (false, "its driver does not send redirected packets"),
         // Drivers report what they can do in principle, and then refuse without queues for XDP.
-        Some(_) if interface.bus.is_some() && !native => {
+        Some(_) if is_of_devices && !native => {
             (false, "devices send redirected packets only while a program is attached natively")
         }
         Some(bits) if bits & features::XMIT_FRAGMENTS == 0 && interface.mtu > ONE_BUFFER => {
@@ -44,7 +46,7 @@ pub fn judge(interface: &Interface, attached: Option<Mode>) -> Capability {
         }
         Some(_) => (true, "its driver sends redirected packets"),
         None if veth => (false, "this kernel does not tell what the far end of a veth does"),
-        None if interface.bus.is_some() && !native => {
+        None if is_of_devices && !native => {
             (false, "devices send redirected packets only while a program is attached natively")
         }
         None if interface.mtu > ONE_BUFFER => {
@@ -177,6 +179,8 @@ mod tests {
         assert_eq!(flags_of(None, Some("pci"), bits, Some(Mode::Native)), all);
         assert_eq!(flags_of(None, Some("pci"), bits, Some(Mode::Generic)), flags::ATTACHED);
         assert_eq!(flags_of(None, Some("pci"), bits, None), 0);
+        assert_eq!(flags_of(Some("bond"), None, bits, Some(Mode::Native)), all);
+        assert_eq!(flags_of(Some("bond"), None, bits, None), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Result, ensure};
 
 use super::{
-    compare, import, load,
+    bond, compare, import, load,
     report::{Item, Step},
     sctp, tunnels, virtio, vlan,
 };
@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 /// The namespace tests that run here too: what differs between kernels.
-pub const TESTS: [&str; 1] = ["topologies"];
+pub const TESTS: [&str; 2] = ["topologies", "local_clients"];
 
 /// Runs the steps and reports each.
 pub fn run(args: &Args) -> Result<()> {
@@ -42,6 +42,7 @@ pub fn run(args: &Args) -> Result<()> {
     step("tunnels", wanted, || tunnels::run(&lb_ctl))?;
     step("SCTP", wanted, || sctp::run(&lb_ctl))?;
     step("vlan", wanted, || vlan::run(&lb_ctl))?;
+    step("bond", wanted, || bond::run(&lb_ctl))?;
     step("virtio", wanted, || virtio::run(&lb_ctl))?;
     for test in TESTS {
         step(&format!("namespace tests: {test}"), wanted, || namespace_test(&lb_ctl, test))?;

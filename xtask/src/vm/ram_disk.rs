@@ -17,7 +17,7 @@ use super::{
 };
 
 /// What the lab needs; the rest of a kernel's modules would triple the time to boot.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 14] = [
     "drivers/net/bonding",
     "drivers/virtio",
     "net/netfilter",
@@ -29,6 +29,7 @@ const MODULES: [&str; 13] = [
     "net/llc",
     "net/sched",
     "net/sctp",
+    "net/tls",
     "lib",
     "crypto",
 ];
