@@ -68,6 +68,13 @@ struct Heard([u64; 8]);
 // SAFETY: an array of integers.
 unsafe impl Pod for Heard {}
 
+/// A neighbour that a time is remembered for.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Probed([u32; 3]);
+// SAFETY: an array of integers.
+unsafe impl Pod for Probed {}
+
 /// A loaded program and its maps.
 pub struct Kernel {
     hook: Hook,
@@ -159,6 +166,12 @@ impl Kernel {
         let cpus = aya::util::nr_cpus().unwrap();
         for place in 0..heard.len() {
             heard.set(place, vec![Heard([0; 8]); cpus].try_into().unwrap(), 0).unwrap();
+        }
+        // Nor is a packet to become due, on a slow machine, that makes the kernel use a neighbour.
+        let mut probes: HashMap<_, Probed, u32> =
+            HashMap::try_from(self.ebpf.map_mut("PROBES").unwrap()).unwrap();
+        for neighbour in probes.keys().collect::<Vec<_>>() {
+            probes.remove(&neighbour.unwrap()).unwrap();
         }
         for (place, address) in [0, ADDRESSES].into_iter().zip(pool) {
             self.set("POOL", place, address);
