@@ -11,7 +11,7 @@ pub struct Rule {
     pub source: Address,
     /// Prefix of the destination address; its other bits are 0.
     pub destination: Address,
-    /// Interface index; 0 for every interface.
+    /// Interface index; 0 for every interface, [`NOWHERE`] for one that was not there when the rule was made.
     pub interface: u32,
     /// The mark; 0 in a slot that holds no rule.
     pub mark: u32,
@@ -27,9 +27,17 @@ pub struct Rule {
     pub protocol: u8,
     /// Always 0.
     pub reserved: u8,
+    /// The interface's name, filled up with 0; empty for every interface. The index is what packets are
+    /// compared by; the name is what was meant.
+    pub name: [u8; NAME],
 }
 
-const _: () = assert!(size_of::<Rule>() == 48);
+/// The kernel's `IFNAMSIZ`, the final 0 included.
+pub const NAME: usize = 16;
+/// An interface that no packet comes in by.
+pub const NOWHERE: u32 = u32::MAX;
+
+const _: () = assert!(size_of::<Rule>() == 64);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Rule {}

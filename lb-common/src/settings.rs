@@ -34,9 +34,12 @@ pub struct Settings {
     /// Which places of the pool of full NAT hold an address that new connections may get: a bit for
     /// each of [`crate::snat::ADDRESSES`], IPv4's, then IPv6's.
     pub pool: [u64; 2],
+    /// The generation of the tables of firewall marks, 0 when there are no rules: for each of the two sets of
+    /// services its own, so that one word changes both.
+    pub marks: [u32; 2],
 }
 
-const _: () = assert!(size_of::<Settings>() == 312);
+const _: () = assert!(size_of::<Settings>() == 320);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Settings {}
@@ -75,7 +78,14 @@ impl Settings {
             defense: 0,
             bank: 0,
             pool: [0; 2],
+            marks: [0; 2],
         }
+    }
+
+    /// The generation of the tables of firewall marks that packets see.
+    #[inline(always)]
+    pub const fn marks(&self) -> u32 {
+        if self.bank & 1 == 0 { self.marks[0] } else { self.marks[1] }
     }
 
     /// The value of a sysctl.

@@ -16,11 +16,11 @@ pub use file::{Source, read, replace};
 pub use text::{END, write, write_body};
 
 use crate::{
-    spec::{Endpoint, ServiceName},
+    spec::{Endpoint, ServiceName, mark::unplaced},
     store::{Change, MemberSettings, Pool, Schedule, Store, Sysctls, Timeouts, Version},
 };
 use anyhow::Result;
-use lb_common::{address::Address, backend::Member};
+use lb_common::{address::Address, backend::Member, mark::Rule};
 use std::collections::HashSet;
 
 /// Settings, services and their backends.
@@ -30,6 +30,8 @@ pub struct Configuration {
     pub timeouts: Option<Timeouts>,
     /// The pool of full NAT; `None` is as it is.
     pub pool: Option<Pool>,
+    /// Firewall marks; `None` are as they are. Interfaces have no index.
+    pub marks: Option<Vec<Rule>>,
     /// Those that are not named are as they are.
     pub sysctls: Sysctls,
     /// In the order in which they were added.
@@ -67,6 +69,7 @@ impl Configuration {
         Ok(Self {
             timeouts: Some(store.timeouts()),
             pool: Some(store.pool()),
+            marks: Some(store.marks().iter().map(unplaced).collect()),
             sysctls: store.sysctls(),
             services: services(versions.iter(), identity),
         })
@@ -78,6 +81,7 @@ impl Configuration {
         Self {
             timeouts: Some(change.timeouts()),
             pool: Some(change.pool()),
+            marks: Some(change.marks().iter().map(unplaced).collect()),
             sysctls: change.sysctls(),
             services: services(versions.collect::<Vec<_>>().into_iter(), |member| change.identity(member)),
         }
@@ -96,6 +100,7 @@ impl Configuration {
         Self {
             timeouts: self.timeouts,
             pool: self.pool.clone(),
+            marks: self.marks.clone(),
             sysctls: self.sysctls.clone(),
             services: vec![],
         }
@@ -104,15 +109,23 @@ impl Configuration {
     /// The parts that a change is about to replace, and what it puts there.
     pub fn of_both_sides(change: &Change) -> (Self, Self) {
         let (old, new) = change.sides();
-        let of = |timeouts, pool, sysctls, versions: Vec<&Version>| Self {
+        let of = |timeouts, pool, marks: Vec<Rule>, sysctls, versions: Vec<&Version>| Self {
             timeouts: Some(timeouts),
             pool: Some(pool),
+            // There may be thousands.
+            marks: change.has_marks().then(|| marks.iter().map(unplaced).collect()),
             sysctls,
             services: services(versions.into_iter(), |member| change.identity(member)),
         };
         (
-            of(change.timeouts_before(), change.pool_before(), change.sysctls_before(), old),
-            of(change.timeouts(), change.pool(), change.sysctls(), new),
+            of(
+                change.timeouts_before(),
+                change.pool_before(),
+                change.marks_before(),
+                change.sysctls_before(),
+                old,
+            ),
+            of(change.timeouts(), change.pool(), change.marks(), change.sysctls(), new),
         )
     }
 }

@@ -11,7 +11,7 @@ mod counters;
 pub mod grace;
 mod ids;
 mod mapped;
-mod marks;
+pub mod marks;
 mod member;
 mod pool;
 mod recover;
@@ -27,7 +27,6 @@ pub use change::Change;
 pub use connection::now;
 pub use counters::Counters;
 pub use mapped::Mapped;
-pub use marks::Marks;
 pub use member::MemberSettings;
 pub use pool::{Pool, Source};
 pub use schedule::{Schedule, check_full_nat};
@@ -35,7 +34,7 @@ pub use service::Version;
 pub use settings::{Sysctls, Timeouts};
 pub use traffic::add;
 
-use self::services::Services;
+use self::{marks::Marks, services::Services};
 use crate::{lock::Lock, program::pins::Pins};
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{HashMap, Map, MapData, PerCpuArray};
@@ -64,6 +63,8 @@ pub struct Store {
     pub table: Mapped<Table>,
     /// From what selects a service to the slot of its record.
     services: Services,
+    /// Firewall marks.
+    marks: Marks,
     /// Records of services, by slot.
     pub records: Mapped<Service>,
     /// Member lists, one after the other.
@@ -123,6 +124,7 @@ impl Store {
             settings,
             table: Mapped::open(&pins.join("TABLE"))?,
             services: Services::open(&pins.join("SERVICES"))?,
+            marks: Marks::open(pins)?,
             records: Mapped::open(&pins.join("RECORDS"))?,
             members: Mapped::open(&pins.join("MEMBERS"))?,
             blocks: Mapped::open(&pins.join("BLOCKS"))?,

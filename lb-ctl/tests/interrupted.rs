@@ -273,7 +273,8 @@ fn a_killed_restore_or_apply_leaves_one_of_the_two_configurations() {
     namespace.ok("load lan0 lan1 --max-connections 100");
     let file = |name: &str| namespace.state.join(name).display().to_string();
     let (old_file, new_file) = (file("old.toml"), file("new.toml"));
-    // Two services change, one goes, one comes, and the settings change.
+    // Two services change, one goes, one comes, and settings and firewall marks change.
+    namespace.ok("mark add 7 -d 10.9.0.1 -p tcp --dport 80");
     for number in 0..3 {
         namespace.ok(&format!("service add -t 10.9.0.1:8{number} -s wrr"));
         namespace.ok(&format!("backend add -t 10.9.0.1:8{number} -r 10.9.0.11 -m -w 2"));
@@ -281,7 +282,7 @@ fn a_killed_restore_or_apply_leaves_one_of_the_two_configurations() {
     namespace.ok(&format!("save {old_file}"));
     let old = namespace.ok("export");
     let new = old.replace("weight = 2", "weight = 3").replace(":82", ":92").replace("udp = 300", "udp = 30");
-    let new = new.replace("drop_entry = 0", "drop_entry = 3");
+    let new = new.replace("drop_entry = 0", "drop_entry = 3").replace("dport = \"80\"", "dport = \"90\"");
     assert_ne!(old, new);
     std::fs::write(&new_file, &new).unwrap();
     for command in ["apply", "restore"] {

@@ -71,8 +71,8 @@ pub struct HostTables {
     pub used: Cell<u32>,
     /// Services by key.
     pub services: HashMap<ServiceKey, Service>,
-    /// Firewall marks: the generation, and the tables.
-    pub marks: (u32, Compiled),
+    /// The tables of firewall marks.
+    pub marks: Compiled,
     /// Member lists.
     pub members: Vec<Member>,
     /// Blocks of member lists.
@@ -126,7 +126,7 @@ impl HostTables {
             connections: Elements::new(connections),
             used: Cell::new(0),
             services: HashMap::new(),
-            marks: (0, Compiled::default()),
+            marks: Compiled::default(),
             members: Vec::new(),
             blocks: Elements::new(BLOCKS),
             places: Elements::new(backends),
@@ -198,12 +198,8 @@ impl Tables for HostTables {
         self.services.values().nth(position as usize)
     }
 
-    fn marks(&self) -> u32 {
-        self.marks.0
-    }
-
     fn class(&self, key: &ClassKey) -> Option<u32> {
-        self.marks.1.classes.iter().find(|(found, _)| found == key).map(|(_, table)| *table)
+        self.marks.classes.iter().find(|(found, _)| found == key).map(|(_, table)| *table)
     }
 
     fn prefix(&self, key: &Prefix) -> Option<&Found> {
@@ -211,12 +207,12 @@ impl Tables for HostTables {
         let matches = |prefix: &Prefix, length: u8| {
             prefix.table == key.table && (bits(prefix) ^ bits(key)).leading_zeros() >= length.into()
         };
-        let all = self.marks.1.prefixes.iter().filter(|(prefix, length, _)| matches(prefix, *length));
+        let all = self.marks.prefixes.iter().filter(|(prefix, length, _)| matches(prefix, *length));
         all.max_by_key(|(_, length, _)| *length).map(|(.., found)| found)
     }
 
     fn range(&self, position: u32) -> Option<&Range> {
-        self.marks.1.ranges.get(position as usize)
+        self.marks.ranges.get(position as usize)
     }
 
     fn member(&self, position: u32) -> Option<&Member> {

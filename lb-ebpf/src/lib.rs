@@ -134,7 +134,7 @@ fn try_find<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> R
             Ok(Stage::Send)
         }
         Err(Reason::MidStream) if open::may_open(settings, packet) => {
-            if packet.mark == 0 && tables.marks() != 0 {
+            if packet.mark == 0 && settings.marks() != 0 {
                 packet.mark = tables.mark(packet);
             }
             packet.service = open::service(tables, settings, packet).ok_or(Reason::NotBalanced)?;

@@ -17,12 +17,13 @@ use crate::{
 use lb_common::{
     limits::MARK_RANGES,
     mark::{ClassKey, Found, Prefix},
+    settings::Settings,
 };
 
 /// The mark of a packet; 0 for none.
 #[inline(always)]
 pub fn of<T: Tables>(tables: &T, packet: &Packet) -> u32 {
-    let generation = tables.marks();
+    let generation = tables.settings().map_or(0, Settings::marks);
     if generation == 0 {
         return 0;
     }
@@ -98,7 +99,8 @@ mod tests {
 
     fn marked(rules: &[Rule], packet: &Packet) -> u32 {
         let mut tables = HostTables::new(16, 1);
-        tables.marks = (7, compile(rules, 7, 0).unwrap());
+        tables.marks = compile(rules, 7, 0).unwrap();
+        tables.settings.marks = [7, 0];
         of(&tables, packet)
     }
 

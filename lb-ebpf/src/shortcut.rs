@@ -188,7 +188,7 @@ fn foreign<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Optio
     }
     match tables.service(&key(&packet.flow)) {
         // A firewall mark may make it a service's, or a service for more ports than one.
-        None if packet.mark == 0 && tables.marks() == 0 && settings.catch_all == 0 => {
+        None if packet.mark == 0 && settings.marks() == 0 && settings.catch_all == 0 => {
             Some(Outcome::of(Reason::NotBalanced))
         }
         _ => None,

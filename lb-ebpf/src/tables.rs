@@ -57,8 +57,6 @@ pub trait Tables {
     fn service(&self, key: &ServiceKey) -> Option<u32>;
     /// A service.
     fn record(&self, position: u32) -> Option<&Service>;
-    /// The generation of the tables of firewall marks; 0 when there are no rules.
-    fn marks(&self) -> u32;
     /// The table of destinations of a class.
     fn class(&self, key: &ClassKey) -> Option<u32>;
     /// What the longest prefix of an address leads to.

@@ -1,7 +1,7 @@
 //! `lb-ctl apply`: makes the balancer what a configuration file says.
 
 use crate::{
-    command::snat_pool,
+    command::{mark, snat_pool},
     configuration::{self, Configuration, Difference},
     report,
     store::Store,
@@ -43,10 +43,17 @@ pub fn reach(wanted: &Configuration) -> Result<Difference> {
     let difference = transaction::make(|change| {
         let difference = Difference::between(&Configuration::of_change(change), wanted);
         difference.ask(change)?;
+        if !change.has_marks() {
+            // The same rules may find interfaces that were not there before.
+            change.set_marks(change.marks())?;
+        }
         Ok(difference)
     })?;
     if let Some(pool) = &wanted.pool {
         snat_pool::warn(pool)?;
+    }
+    if let Some(marks) = &wanted.marks {
+        mark::warn(marks)?;
     }
     Ok(difference)
 }

@@ -2,10 +2,11 @@
 
 use crate::{
     spec::{
-        mark::{Selector, parse_line, text},
+        mark::{Selector, conditions, parse_line, text},
         usage,
     },
-    store::Marks,
+    store::{Store, marks::absent},
+    transaction,
 };
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
@@ -72,39 +73,50 @@ impl Args {
                 (None, None) => usage!("which mark? lb-ctl mark add 7 -d 192.168.2.200"),
             },
             Action::Del { selector } => delete(selector.rule("1")?),
-            Action::Clear => Marks::lock()?.replace(&[]),
+            Action::Clear => transaction::make(|change| change.set_marks(vec![])),
             Action::List => list(),
         }
     }
 }
 
-/// A rule without its mark: two must not be the same.
-fn conditions(rule: &Rule) -> Rule {
-    Rule { mark: 0, ..*rule }
-}
-
 fn add(new: Vec<Rule>) -> Result<()> {
-    let mut marks = Marks::lock()?;
-    let mut rules = marks.rules();
-    let mut known: HashSet<Rule> = rules.iter().map(conditions).collect();
-    for rule in new {
-        if !known.insert(conditions(&rule)) {
-            bail!("there is a rule for '{}' already; lb-ctl mark del deletes it", text(&rule)?);
-        }
-        rules.push(rule);
+    if let Some(name) = absent(&new)?.first() {
+        usage!("-i: there is no interface '{name}' in this network namespace");
     }
-    marks.replace(&rules)
+    transaction::make(|change| {
+        let mut rules = change.marks();
+        let mut known: HashSet<Rule> = rules.iter().map(conditions).collect();
+        for rule in new {
+            if !known.insert(conditions(&rule)) {
+                bail!("there is a rule for '{}' already; lb-ctl mark del deletes it", text(&rule));
+            }
+            rules.push(rule);
+        }
+        change.set_marks(rules)
+    })
 }
 
 fn delete(rule: Rule) -> Result<()> {
-    let mut marks = Marks::lock()?;
-    let mut rules = marks.rules();
-    let before = rules.len();
-    rules.retain(|other| conditions(other) != conditions(&rule));
-    if rules.len() == before {
-        bail!("there is no rule with these conditions; lb-ctl mark list shows those there are");
+    transaction::make(|change| {
+        let mut rules = change.marks();
+        let before = rules.len();
+        rules.retain(|other| conditions(other) != conditions(&rule));
+        if rules.len() == before {
+            bail!("there is no rule with these conditions; lb-ctl mark list shows those there are");
+        }
+        change.set_marks(rules)
+    })
+}
+
+/// Says which interfaces of rules are not there. At boot some come late, and the other rules count.
+pub fn warn(rules: &[Rule]) -> Result<()> {
+    for name in absent(rules)? {
+        eprintln!(
+            "lb-ctl: warning: there is no interface {name}, so its marks are given to no packet; apply or restore \
+             again once it is there"
+        );
     }
-    marks.replace(&rules)
+    Ok(())
 }
 
 fn read(file: &str) -> Result<Vec<Rule>> {
@@ -119,8 +131,8 @@ fn read(file: &str) -> Result<Vec<Rule>> {
 
 fn list() -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    for rule in Marks::open()?.rules() {
-        writeln!(out, "{}", text(&rule)?)?;
+    for rule in Store::open()?.marks() {
+        writeln!(out, "{}", text(&rule))?;
     }
     Ok(out.flush()?)
 }

@@ -3,11 +3,11 @@
 use super::{Backend, Configuration, Service, field, field::Field};
 use crate::{
     progress,
-    spec::{Endpoint, ServiceName},
+    spec::{Endpoint, ServiceName, mark},
     store::{Change, Pool, Timeouts},
 };
 use anyhow::{Context as _, Result};
-use lb_common::sysctl::Sysctl;
+use lb_common::{mark::Rule, sysctl::Sysctl};
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
@@ -20,6 +20,8 @@ pub enum Step {
     Timeouts(Timeouts, Timeouts),
     /// Another pool of full NAT.
     Pool(Pool, Pool),
+    /// Other firewall marks.
+    Marks(Vec<Rule>, Vec<Rule>),
     /// Another value of a sysctl.
     Sysctl(Sysctl, u32, u32),
     /// A service goes, with its backends.
@@ -58,6 +60,11 @@ impl Difference {
             && old != new
         {
             steps.push(Step::Pool(old.clone(), new.clone()));
+        }
+        if let (Some(old), Some(new)) = (&old.marks, &new.marks)
+            && old.iter().collect::<HashSet<_>>() != new.iter().collect()
+        {
+            steps.push(Step::Marks(old.clone(), new.clone()));
         }
         for (sysctl, new) in &new.sysctls {
             if let Some(old) = old.sysctls.get(sysctl)
@@ -112,6 +119,7 @@ impl Step {
                 Ok(())
             }
             Self::Pool(_, new) => change.set_pool(new.clone()),
+            Self::Marks(_, new) => change.set_marks(new.clone()),
             Self::Sysctl(sysctl, _, new) => {
                 change.set_sysctl(*sysctl, *new);
                 Ok(())
@@ -144,6 +152,14 @@ impl Step {
                 let line = |sign, address: &IpAddr| (sign, format!("snat-pool {address}"));
                 let gone = old.difference(new).map(|address| line('-', address));
                 gone.chain(new.difference(old).map(|address| line('+', address))).collect()
+            }
+            Self::Marks(old, new) => {
+                let without = |sign, rules: &[Rule], others: &[Rule]| -> Vec<_> {
+                    let others: HashSet<_> = others.iter().collect();
+                    let rules = rules.iter().filter(|rule| !others.contains(rule));
+                    rules.map(|rule| (sign, format!("marks {}", mark::text(rule)))).collect()
+                };
+                [without('-', old, new), without('+', new, old)].concat()
             }
             Self::Sysctl(sysctl, old, new) => {
                 vec![('~', format!("sysctl {} {old} => {new}", sysctl.name()))]

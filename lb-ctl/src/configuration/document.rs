@@ -8,8 +8,8 @@ use super::{
 use crate::{
     command::{backend::check, snat_pool::parse_source},
     spec::{
-        Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask, parse_engine, parse_flags, parse_scheduler,
-        parse_sysctl, parse_tunnel,
+        Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask, mark, parse_engine, parse_flags,
+        parse_scheduler, parse_sysctl, parse_tunnel,
     },
     store::{MemberSettings, Pool, Schedule, Sysctls, Timeouts, check_full_nat},
 };
@@ -18,13 +18,14 @@ use lb_common::{
     address::Address,
     backend::method,
     limits::WEIGHT,
+    mark::Rule,
     scheduler::Scheduler,
     service::{Service as Record, engine},
     tunnel::{Tunnel, kind},
 };
 use serde::Deserialize;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::Ipv4Addr,
     ops::Range,
 };
@@ -38,6 +39,7 @@ const SECONDS: u32 = 31 * 86_400;
 struct Document {
     timeouts: Option<TimeoutsTable>,
     snat_pool: Option<Vec<Spanned<String>>>,
+    marks: Option<Vec<Spanned<MarkTable>>>,
     #[serde(default)]
     sysctls: BTreeMap<Spanned<String>, Spanned<i64>>,
     #[serde(default)]
@@ -50,6 +52,17 @@ struct TimeoutsTable {
     tcp: Option<Spanned<i64>>,
     tcpfin: Option<Spanned<i64>>,
     udp: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MarkTable {
+    mark: Spanned<i64>,
+    source: Option<Spanned<String>>,
+    destination: Option<Spanned<String>>,
+    protocol: Option<Spanned<String>>,
+    dport: Option<Spanned<String>>,
+    interface: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +166,7 @@ impl Reader<'_> {
             let address = |text: &Spanned<String>| self.value(text, |text| parse_source(text));
             pool.iter().map(address).collect::<Result<Pool, _>>()
         });
+        let marks = document.marks.as_deref().map(|marks| self.marks(marks));
         let sysctls = document.sysctls.iter().map(|(name, value)| -> Result<_, Fault> {
             let sysctl = self.value(name, |name| parse_sysctl(name))?;
             Ok((sysctl, self.within(value, 0, sysctl.most())?))
@@ -172,7 +186,50 @@ impl Reader<'_> {
             }
             services.push(service);
         }
-        Ok(Configuration { timeouts: timeouts.transpose()?, pool: pool.transpose()?, sysctls, services })
+        Ok(Configuration {
+            timeouts: timeouts.transpose()?,
+            pool: pool.transpose()?,
+            marks: marks.transpose()?,
+            sysctls,
+            services,
+        })
+    }
+
+    fn marks(&self, tables: &[Spanned<MarkTable>]) -> Result<Vec<Rule>, Fault> {
+        let (mut rules, mut seen) = (Vec::with_capacity(tables.len()), HashSet::new());
+        for table in tables {
+            let rule = self.mark(table.as_ref())?;
+            mark::check_families(&rule).map_err(|error| self.fault(table.span(), error))?;
+            if !seen.insert(mark::conditions(&rule)) {
+                let again = anyhow!("a mark for the same packets stands here already; remove one");
+                return Err(self.fault(table.span(), again));
+            }
+            rules.push(rule);
+        }
+        Ok(rules)
+    }
+
+    fn mark(&self, table: &MarkTable) -> Result<Rule, Fault> {
+        let prefix = |value: &_| {
+            let prefix = self.option(value, |text: &String| mark::parse_prefix(text))?;
+            Ok(prefix.unwrap_or((Address::UNSPECIFIED, 0)))
+        };
+        let (source, source_length) = prefix(&table.source)?;
+        let (destination, destination_length) = prefix(&table.destination)?;
+        let ports = self.option(&table.dport, |text| mark::parse_ports(text))?;
+        let (first_port, last_port) = ports.unwrap_or((0, u16::MAX));
+        Ok(Rule {
+            mark: self.within(&table.mark, 1, u32::MAX)?,
+            source,
+            source_length,
+            destination,
+            destination_length,
+            first_port,
+            last_port,
+            protocol: self.option(&table.protocol, |text| mark::parse_protocol(text))?.unwrap_or(0),
+            name: self.option(&table.interface, |text| mark::parse_interface(text))?.unwrap_or_default(),
+            ..mark::EVERYTHING
+        })
     }
 
     fn name(&self, table: &Spanned<ServiceTable>) -> Result<ServiceName, Fault> {
@@ -224,7 +281,7 @@ impl Reader<'_> {
         let record = schedule.applied_to(Record { key: name.key(), ..Record::default() });
         check_full_nat(&record, []).map_err(|error| self.fault(table.span(), error))?;
         let mut backends: Vec<Backend> = Vec::with_capacity(backend.len());
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for table in backend {
             let backend = self.backend(table, name)?;
             let Endpoint { address, port } = backend.endpoint;

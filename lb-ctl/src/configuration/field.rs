@@ -3,12 +3,13 @@
 
 use super::{Backend, Service};
 use crate::{
-    spec::{ServiceName, engine_name, flags_text, mask_text, tunnel_name},
+    spec::{ServiceName, engine_name, flags_text, mark, mask_text, tunnel_name},
     store::{Pool, Sysctls, Timeouts},
 };
 use lb_common::{
     address::Address,
     backend::method,
+    mark::Rule,
     scheduler::Scheduler,
     tunnel::{Tunnel, flags, kind},
 };
@@ -115,6 +116,24 @@ pub fn timeouts(timeouts: Timeouts) -> Vec<Field> {
 pub fn pool(pool: &Pool) -> Field {
     let addresses: Vec<_> = pool.iter().map(quoted).collect();
     field("snat-pool", format!("[{}]", addresses.join(", ")), false)
+}
+
+/// A rule of firewall marks, as an inline table.
+pub fn mark(rule: &Rule) -> String {
+    let mut text = format!("{{ mark = {}", rule.mark);
+    for (name, value) in [
+        ("source", mark::prefix_text(rule.source, rule.source_length)),
+        ("destination", mark::prefix_text(rule.destination, rule.destination_length)),
+        ("protocol", mark::protocol_text(rule)),
+        ("dport", mark::ports_text(rule)),
+        ("interface", mark::interface_text(rule)),
+    ] {
+        if let Some(value) = value {
+            // An interface may have quotes in its name.
+            let _ = write!(text, ", {name} = {}", toml::Value::String(value));
+        }
+    }
+    text + " }"
 }
 
 /// The sysctls that are named.

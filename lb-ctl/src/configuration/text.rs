@@ -1,6 +1,7 @@
 //! A configuration as TOML.
 
 use super::{Configuration, field, field::Field};
+use lb_common::mark::Rule;
 use std::io::{self, Write};
 
 /// First line of what `lb-ctl` writes.
@@ -18,8 +19,13 @@ pub fn write(out: &mut impl Write, configuration: &Configuration) -> io::Result<
 /// Writes all of it, as a file to edit.
 pub fn write_body(out: &mut impl Write, configuration: &Configuration) -> io::Result<()> {
     // Before the first table, whose it would be.
-    if let Some(pool) = configuration.pool.as_ref().filter(|pool| !pool.is_empty()) {
+    if let Some(pool) = &configuration.pool {
         fields(out, &[field::pool(pool)])?;
+    }
+    if let Some(marks) = &configuration.marks {
+        write_marks(out, marks)?;
+    }
+    if configuration.pool.is_some() || configuration.marks.is_some() {
         writeln!(out)?;
     }
     if let Some(timeouts) = configuration.timeouts {
@@ -42,6 +48,18 @@ pub fn write_body(out: &mut impl Write, configuration: &Configuration) -> io::Re
     Ok(())
 }
 
+/// A line for each rule.
+fn write_marks(out: &mut impl Write, marks: &[Rule]) -> io::Result<()> {
+    if marks.is_empty() {
+        return writeln!(out, "marks = []");
+    }
+    writeln!(out, "marks = [")?;
+    for rule in marks {
+        writeln!(out, "  {},", field::mark(rule))?;
+    }
+    writeln!(out, "]")
+}
+
 fn fields(out: &mut impl Write, fields: &[Field]) -> io::Result<()> {
     for Field { name, text, .. } in fields.iter().filter(|field| !field.is_default) {
         writeln!(out, "{name} = {text}")?;
@@ -54,7 +72,7 @@ mod tests {
     use super::*;
     use crate::{
         configuration::{Backend, Service, parse},
-        spec::{Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask},
+        spec::{Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask, mark::parse_line},
         store::{MemberSettings, Schedule, Sysctls, Timeouts},
     };
     use lb_common::{
@@ -147,18 +165,32 @@ mod tests {
         prop::collection::vec(one, 0..5).prop_map(Sysctls::from_iter)
     }
 
+    fn marks() -> impl Strategy<Value = Vec<Rule>> {
+        let lines = [
+            "1",
+            "2 -d 192.168.2.200 -p tcp --dport 80:443",
+            "2 -s 2001:db8::/32 -p sctp",
+            "4294967295 -s 10.0.0.0/8 -d 10.1.0.0/16 -p udp --dport 53 -i eth0",
+            "7 --dport 0 -i a\"b\\c'd",
+            "8 -i ü",
+        ];
+        prop::sample::subsequence(lines.to_vec(), 0..=lines.len())
+            .prop_map(|lines| lines.iter().map(|line| parse_line(line).unwrap()).collect())
+    }
+
     proptest! {
         #[test]
         fn a_configuration_survives_the_round_trip(
             services in prop::collection::vec(service(), 0..5),
-            pool in prop::sample::subsequence(POOL.to_vec(), 1..=POOL.len()),
+            pool in prop::sample::subsequence(POOL.to_vec(), 0..=POOL.len()),
+            marks in marks(),
             sysctls in sysctls(),
         ) {
             let mut seen = std::collections::HashSet::new();
             let services = services.into_iter().filter(|service| seen.insert(service.name.key())).collect();
             let timeouts = Some(Timeouts { tcp: 1, tcpfin: 2, udp: 2_678_400 });
             let pool = Some(pool.into_iter().collect());
-            let configuration = Configuration { timeouts, pool, sysctls, services };
+            let configuration = Configuration { timeouts, pool, marks: Some(marks), sysctls, services };
             let mut text = vec![];
             write(&mut text, &configuration).unwrap();
             let text = String::from_utf8(text).unwrap();

@@ -103,6 +103,7 @@ pub fn configuration() -> Result<Configuration> {
         services.push(Service { name, schedule, backends });
     }
     Ok(Configuration {
+        marks: None,
         timeouts: Some(read_timeouts(family)?),
         pool: None,
         sysctls: read_sysctls(),

@@ -1,10 +1,13 @@
 //! Rules of firewall marks, written as `lb-ctl mark add` takes them.
 
 use super::usage;
-use crate::program::interface;
 use anyhow::Result;
 use clap::Parser;
-use lb_common::{address::Address, mark::Rule, protocol};
+use lb_common::{
+    address::Address,
+    mark::{NAME, Rule},
+    protocol,
+};
 use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -58,68 +61,107 @@ impl Selector {
             Ok(mark) if mark > 0 => mark,
             _ => usage!("'{mark}' is no firewall mark; write a number from 1 to {}", u32::MAX),
         };
-        let everything = (Address::UNSPECIFIED, 0);
-        let prefix = |text: &Option<String>| text.as_deref().map_or(Ok(everything), parse_prefix);
-        let (source, source_length) = prefix(&self.source)?;
-        let (destination, destination_length) = prefix(&self.destination)?;
-        if source_length != 0 && destination_length != 0 && source.is_ipv4() != destination.is_ipv4() {
-            usage!("a source and a destination of two families: no packet has both");
+        let mut rule = Rule { mark, ..EVERYTHING };
+        if let Some(text) = &self.source {
+            (rule.source, rule.source_length) = parse_prefix(text)?;
         }
-        let protocol = match self.protocol.as_deref() {
-            None => 0,
-            Some("tcp") => protocol::TCP,
-            Some("udp") => protocol::UDP,
-            Some("sctp") => protocol::SCTP,
-            Some(other) => usage!("-p: '{other}' is no protocol that services have; one of: tcp udp sctp"),
-        };
-        let (first_port, last_port) = self.dport.as_deref().map_or(Ok((0, u16::MAX)), parse_ports)?;
-        let interface = self.interface.as_deref().map_or(Ok(0), interface_index)?;
-        Ok(Rule {
-            source,
-            source_length,
-            destination,
-            destination_length,
-            protocol,
-            first_port,
-            last_port,
-            interface,
-            mark,
-            reserved: 0,
-        })
+        if let Some(text) = &self.destination {
+            (rule.destination, rule.destination_length) = parse_prefix(text)?;
+        }
+        if let Some(text) = &self.protocol {
+            rule.protocol = parse_protocol(text)?;
+        }
+        if let Some(text) = &self.dport {
+            (rule.first_port, rule.last_port) = parse_ports(text)?;
+        }
+        if let Some(text) = &self.interface {
+            rule.name = parse_interface(text)?;
+        }
+        check_families(&rule)?;
+        Ok(rule)
     }
+}
+
+/// What is for every packet.
+pub const EVERYTHING: Rule = Rule {
+    source: Address::UNSPECIFIED,
+    destination: Address::UNSPECIFIED,
+    interface: 0,
+    mark: 0,
+    first_port: 0,
+    last_port: u16::MAX,
+    source_length: 0,
+    destination_length: 0,
+    protocol: 0,
+    reserved: 0,
+    name: [0; NAME],
+};
+
+/// What is said of packets. No two rules say the same.
+pub fn conditions(rule: &Rule) -> Rule {
+    Rule { mark: 0, ..unplaced(rule) }
+}
+
+/// A rule as it was said, without the index that its interface has here.
+pub fn unplaced(rule: &Rule) -> Rule {
+    Rule { interface: 0, ..*rule }
+}
+
+/// Refuses a rule for no packet.
+pub fn check_families(rule: &Rule) -> Result<()> {
+    let Rule { source, source_length, destination, destination_length, .. } = rule;
+    if *source_length != 0 && *destination_length != 0 && source.is_ipv4() != destination.is_ipv4() {
+        usage!("a source and a destination of two families: no packet has both");
+    }
+    Ok(())
+}
+
+/// A prefix as it is written, the whole address with its length too; `None` is everything.
+pub fn prefix_text(address: Address, length: u8) -> Option<String> {
+    let ip = IpAddr::from(address);
+    (length != 0).then(|| format!("{ip}/{}", if ip.is_ipv4() { length - 96 } else { length }))
+}
+
+/// The ports as they are written; `None` is all of them.
+pub fn ports_text(rule: &Rule) -> Option<String> {
+    match (rule.first_port, rule.last_port) {
+        (0, u16::MAX) => None,
+        (first, last) if first == last => Some(first.to_string()),
+        (first, last) => Some(format!("{first}:{last}")),
+    }
+}
+
+/// The protocol's name; `None` is all of them.
+pub fn protocol_text(rule: &Rule) -> Option<String> {
+    (rule.protocol != 0).then(|| super::protocol_name(rule.protocol).to_owned())
+}
+
+/// The interface's name; `None` is all of them.
+pub fn interface_text(rule: &Rule) -> Option<String> {
+    let length = rule.name.iter().position(|byte| *byte == 0).unwrap_or(NAME);
+    (length != 0).then(|| String::from_utf8_lossy(&rule.name[..length]).into_owned())
 }
 
 /// A rule as `lb-ctl mark add` takes it.
-pub fn text(rule: &Rule) -> Result<String> {
+pub fn text(rule: &Rule) -> String {
     let mut text = rule.mark.to_string();
-    // Writing to a String cannot fail.
-    for (option, address, length) in
-        [("-s", rule.source, rule.source_length), ("-d", rule.destination, rule.destination_length)]
-    {
-        if length != 0 {
-            let ip = IpAddr::from(address);
-            let _ = write!(text, " {option} {ip}/{}", if ip.is_ipv4() { length - 96 } else { length });
+    for (option, value) in [
+        ("-s", prefix_text(rule.source, rule.source_length)),
+        ("-d", prefix_text(rule.destination, rule.destination_length)),
+        ("-p", protocol_text(rule)),
+        ("--dport", ports_text(rule)),
+        ("-i", interface_text(rule)),
+    ] {
+        if let Some(value) = value {
+            // Writing to a String cannot fail.
+            let _ = write!(text, " {option} {value}");
         }
     }
-    if rule.protocol != 0 {
-        let _ = write!(text, " -p {}", super::protocol_name(rule.protocol));
-    }
-    match (rule.first_port, rule.last_port) {
-        (0, u16::MAX) => {}
-        (first, last) if first == last => drop(write!(text, " --dport {first}")),
-        (first, last) => drop(write!(text, " --dport {first}:{last}")),
-    }
-    if rule.interface != 0 {
-        let all = interface::all()?;
-        let found = all.iter().find(|interface| interface.index == rule.interface);
-        let name = found.map_or_else(|| format!("(gone: {})", rule.interface), |found| found.name.clone());
-        let _ = write!(text, " -i {name}");
-    }
-    Ok(text)
+    text
 }
 
 /// The address of a prefix and the bits that count, an IPv4 address being 96 bits longer.
-fn parse_prefix(text: &str) -> Result<(Address, u8)> {
+pub fn parse_prefix(text: &str) -> Result<(Address, u8)> {
     let (address, length) =
         text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     let Ok(address) = address.parse::<IpAddr>() else {
@@ -145,7 +187,8 @@ fn parse_prefix(text: &str) -> Result<(Address, u8)> {
     Ok((address.into(), if address.is_ipv4() { 96 + length } else { length }))
 }
 
-fn parse_ports(text: &str) -> Result<(u16, u16)> {
+/// Reads a port, or the first and the last.
+pub fn parse_ports(text: &str) -> Result<(u16, u16)> {
     let (first, last) = text.split_once(':').unwrap_or((text, text));
     match (first.parse::<u16>(), last.parse::<u16>()) {
         (Ok(first), Ok(last)) if first <= last => Ok((first, last)),
@@ -153,12 +196,25 @@ fn parse_ports(text: &str) -> Result<(u16, u16)> {
     }
 }
 
-fn interface_index(name: &str) -> Result<u32> {
-    let all = interface::all()?;
-    match all.iter().find(|interface| interface.name == name) {
-        Some(interface) => Ok(interface.index),
-        None => usage!("-i: there is no interface '{name}' in this network namespace"),
+/// Reads a protocol that services have.
+pub fn parse_protocol(text: &str) -> Result<u8> {
+    Ok(match text {
+        "tcp" => protocol::TCP,
+        "udp" => protocol::UDP,
+        "sctp" => protocol::SCTP,
+        other => usage!("-p: '{other}' is no protocol that services have; one of: tcp udp sctp"),
+    })
+}
+
+/// Reads the name of an interface, which need not be there (`dev_valid_name`).
+pub fn parse_interface(text: &str) -> Result<[u8; NAME]> {
+    let is_odd = |letter: char| letter.is_whitespace() || letter.is_control() || ['/', ':'].contains(&letter);
+    if text.is_empty() || text.len() >= NAME || [".", ".."].contains(&text) || text.contains(is_odd) {
+        usage!("-i: '{text}' cannot be the name of an interface; ip link lists those there are");
     }
+    let mut name = [0; NAME];
+    name[..text.len()].copy_from_slice(text.as_bytes());
+    Ok(name)
 }
 
 #[cfg(test)]
@@ -170,6 +226,7 @@ mod tests {
         #[test]
         fn a_rule_survives_the_round_trip(
             v6: bool, from: (u128, u8), to: (u128, u8), kind in 0usize..4, ports: (u16, u16), mark in 1u32..,
+            interface in prop::sample::select(vec!["", "eth0", "bond-0.vln.4094"]),
         ) {
             let prefix = |(bits, length): (u128, u8)| {
                 let most = if v6 { 128 } else { 32 };
@@ -186,13 +243,14 @@ mod tests {
                 }
             };
             let ((source, source_length), (destination, destination_length)) = (prefix(from), prefix(to));
+            let name = if interface.is_empty() { [0; NAME] } else { parse_interface(interface).unwrap() };
             let rule = Rule {
-                source, source_length, destination, destination_length,
+                name, source, source_length, destination, destination_length,
                 protocol: [0, protocol::TCP, protocol::UDP, protocol::SCTP][kind],
                 first_port: ports.0.min(ports.1), last_port: ports.0.max(ports.1), mark,
                 ..Rule::default()
             };
-            prop_assert_eq!(parse_line(&text(&rule).unwrap()).unwrap(), rule);
+            prop_assert_eq!(parse_line(&text(&rule)).unwrap(), rule);
         }
     }
 
@@ -207,7 +265,8 @@ mod tests {
             ("1 -d 10.0.0.0/8 -s 2001:db8::/32", "two families"),
             ("1 -p icmp", "'icmp'"),
             ("1 --dport 443:80", "'443:80'"),
-            ("1 -i none-such", "'none-such'"),
+            ("1 -i eth0:1", "'eth0:1'"),
+            ("1 -i sixteen-letters-", "'sixteen-letters-'"),
             ("1 -x", "unexpected argument"),
         ] {
             let message = parse_line(line).unwrap_err().to_string();

@@ -9,6 +9,7 @@ use super::{
     backend::Identity,
     connection::now,
     ids::Ids,
+    marks::NewMarks,
     member::MemberSettings,
     pool::{NewSources, Pool},
     recover::recover,
@@ -42,6 +43,8 @@ pub struct Change {
     pub(super) pool: Option<Pool>,
     /// What it needs before packets see it.
     pub(super) new_sources: NewSources,
+    /// Firewall marks, once this change has changed them.
+    pub(super) marks: Option<NewMarks>,
     pub(super) slots: Slots,
     /// Services that this change removes and adds again: they start anew, as in IPVS.
     pub(super) restarted: HashSet<ServiceKey>,
@@ -74,6 +77,7 @@ impl Change {
             settings,
             pool: None,
             new_sources: vec![],
+            marks: None,
             slots,
             restarted: HashSet::new(),
             orphaned: HashSet::new(),

@@ -69,7 +69,7 @@ impl Change {
     /// Makes the change: packets see all of it or nothing.
     pub fn commit(mut self) -> Result<()> {
         self.prune();
-        if !self.is_empty() {
+        if !self.is_empty() || self.marks.is_some() {
             self.make()?;
         }
         self.store.zero(&self.zeroed)
@@ -81,6 +81,7 @@ impl Change {
         self.write_versions()?;
         self.write_backends()?;
         self.write_sources();
+        self.write_marks()?;
         self.each_changed(|store, version| {
             store.prepare_blocks(&version.record, version.scheduler(), &version.members);
         });
@@ -94,12 +95,13 @@ impl Change {
         self.each_changed(|store, version| store.keep_blocks(&version.record, version.scheduler()));
         self.store.set_services(self.services.keys());
         self.retire();
-        Ok(())
+        self.retire_marks()
     }
 
-    /// Whether it changes nothing but counters, once what has come out as it was is left alone.
+    /// Whether it changes nothing that an admin says, once what has come out as it was is left alone: counters
+    /// perhaps, or the interfaces that firewall marks have found.
     pub fn is_empty(&self) -> bool {
-        self.before.is_empty() && !self.has_settings()
+        self.before.is_empty() && !self.has_settings() && !self.has_marks()
     }
 
     fn has_settings(&self) -> bool {
@@ -188,16 +190,18 @@ impl Change {
     /// The commit itself: one service by one update of its entry, more by the word that says which
     /// of the two sets packets see.
     fn publish(&mut self) -> Result<()> {
-        let has_settings = self.has_settings();
-        let Self { store, services, before, settings, .. } = self;
+        let has_more = self.has_settings() || self.marks.is_some();
+        let Self { store, services, before, settings, marks, .. } = self;
         let mut changed = before.keys();
         let bank = store.bank();
         fence(Release);
-        if let (Some(key), None, false) = (changed.next(), changed.next(), has_settings) {
+        if let (Some(key), None, false) = (changed.next(), changed.next(), has_more) {
             return store.services.set(bank, key, services.get(key).map(|version| version.slot));
         }
         let spare = 1 - bank;
         store.services.fill(spare, services.iter().map(|(key, version)| (*key, version.slot)))?;
+        let present = store.settings.get(0).marks();
+        store.set_marks(spare, marks.as_ref().map_or(present, |new| new.generation));
         settings.bank = spare.into();
         store.announce(*settings);
         store.set_bank(spare);

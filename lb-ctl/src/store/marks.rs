@@ -1,104 +1,74 @@
 //! Firewall marks: the rules, and the tables that the packet path looks them up in.
 //!
-//! A change writes the tables of the next generation beside those of the present one, and then one word
-//! makes it the present one. A process killed on the way leaves the old or the new rules; what it left
-//! lying about is removed by the next change.
+//! A change works the tables of the next generation out in memory, writes them beside those of the present
+//! one, and makes them the present ones with the word that publishes services too. A process killed on the
+//! way leaves the old or the new rules; what it left lying about is removed by the next change.
 
-use super::{Mapped, grace, open};
-use crate::{lock::Lock, program::pins::Pins};
+use super::{Change, Mapped, Store, grace, open};
+use crate::{
+    program::interface,
+    spec::mark::{interface_text, unplaced},
+};
 use anyhow::{Result, anyhow, bail};
 use aya::maps::{HashMap, LpmTrie, Map, MapData, lpm_trie::Key};
 use lb_common::{
     limits::{MARK_RANGES, MARK_RULES},
-    mark::{ClassKey, Found, Prefix, Range, Rule},
+    mark::{ClassKey, Found, NOWHERE, Prefix, Range, Rule},
 };
 use lb_ebpf::mark::{Compiled, compile};
-use std::sync::atomic::{Ordering::Release, fence};
+use std::{collections::HashSet, path::Path};
 
-/// The rules and their tables.
+/// The maps of rules and their tables.
 pub struct Marks {
-    generation: Mapped<u32>,
     /// Half of it for each of two generations, as of the next.
     rules: Mapped<Rule>,
     ranges: Mapped<Range>,
     classes: HashMap<MapData, ClassKey, u32>,
     prefixes: LpmTrie<MapData, Prefix, Found>,
-    _lock: Option<Lock>,
+}
+
+/// Rules that are about to be the present ones.
+pub struct NewMarks {
+    rules: Vec<Rule>,
+    tables: Compiled,
+    /// 0 without a rule.
+    pub(super) generation: u32,
 }
 
 impl Marks {
-    /// Opens them to look at them.
-    pub fn open() -> Result<Self> {
-        Self::open_pins(None)
-    }
-
-    /// Opens them to change them.
-    pub fn lock() -> Result<Self> {
-        let pins = Pins::here()?;
-        pins.loaded()?;
-        Self::open_pins(Some(Lock::take(pins.cookie)?))
-    }
-
-    fn open_pins(lock: Option<Lock>) -> Result<Self> {
-        let pins = Pins::here()?.loaded()?;
+    /// Opens them.
+    pub(super) fn open(pins: &Path) -> Result<Self> {
         Ok(Self {
-            generation: Mapped::open(&pins.join("MARKS"))?,
             rules: Mapped::open(&pins.join("MARK_RULES"))?,
             ranges: Mapped::open(&pins.join("MARK_RANGES"))?,
             classes: HashMap::try_from(Map::HashMap(open(&pins.join("MARK_CLASSES"))?))?,
             prefixes: LpmTrie::try_from(Map::LpmTrie(open(&pins.join("MARK_PREFIXES"))?))?,
-            _lock: lock,
         })
     }
 
-    /// All rules, in the order in which they were added.
-    pub fn rules(&self) -> Vec<Rule> {
-        match self.generation.get(0) {
-            0 => vec![],
-            generation => {
-                let first = half(generation, MARK_RULES);
-                let all = (first..first + MARK_RULES / 2).map(|slot| self.rules.get(slot));
-                all.take_while(|rule| rule.mark != 0).collect()
-            }
+    fn rules(&self, generation: u32) -> Vec<Rule> {
+        if generation == 0 {
+            return vec![];
         }
-    }
-
-    /// Makes these the rules.
-    pub fn replace(&mut self, rules: &[Rule]) -> Result<()> {
-        let most = MARK_RULES as usize / 2 - 1;
-        if rules.len() > most {
-            bail!("{most} rules is the most there can be; delete some first");
-        }
-        let old = self.generation.get(0);
-        self.remove_all_but(old)?;
-        // No packet looks any more at what the change before replaced.
-        grace::wait();
-        let new = if rules.is_empty() { 0 } else { old % (u32::MAX - 1) + 1 };
-        if new != 0 {
-            self.write(rules, new)?;
-        }
-        fence(Release);
-        self.generation.set(0, new);
-        grace::wait();
-        self.remove_all_but(new)
-    }
-
-    fn write(&mut self, rules: &[Rule], generation: u32) -> Result<()> {
-        let first_range = half(generation, MARK_RANGES);
-        let Compiled { classes, prefixes, ranges } = compile(rules, generation, first_range)
-            .ok_or_else(|| anyhow!("the rules overlap too much for the tables of marks; use fewer"))?;
         let first = half(generation, MARK_RULES);
+        let all = (first..first + MARK_RULES / 2).map(|slot| self.rules.get(slot));
+        all.take_while(|rule| rule.mark != 0).collect()
+    }
+
+    fn write(&mut self, new: &NewMarks) -> Result<()> {
+        let NewMarks { rules, tables, generation } = new;
+        let first = half(*generation, MARK_RULES);
         for (slot, rule) in (first..).zip(rules.iter().copied().chain([Rule::default()])) {
             self.rules.set(slot, rule);
         }
-        for (slot, range) in (first_range..).zip(ranges) {
-            self.ranges.set(slot, range);
+        for (slot, range) in (half(*generation, MARK_RANGES)..).zip(&tables.ranges) {
+            self.ranges.set(slot, *range);
         }
-        for (prefix, length, found) in prefixes {
-            let key = Key::new(Prefix::TABLE_BITS + u32::from(length), prefix);
+        for (prefix, length, found) in &tables.prefixes {
+            let key = Key::new(Prefix::TABLE_BITS + u32::from(*length), *prefix);
             self.prefixes.insert(&key, found, 0)?;
         }
-        for (key, table) in classes {
+        for (key, table) in &tables.classes {
             self.classes.insert(key, table, 0)?;
         }
         Ok(())
@@ -117,6 +87,87 @@ impl Marks {
         }
         Ok(())
     }
+}
+
+impl Store {
+    /// All rules that packets see, in the order in which they were added.
+    pub fn marks(&self) -> Vec<Rule> {
+        self.marks.rules(self.settings.get(0).marks())
+    }
+}
+
+impl Change {
+    /// The rules that packets see.
+    pub fn marks_before(&self) -> Vec<Rule> {
+        self.store.marks()
+    }
+
+    /// The rules, as this change has made them so far.
+    pub fn marks(&self) -> Vec<Rule> {
+        self.marks.as_ref().map_or_else(|| self.store.marks(), |new| new.rules.clone())
+    }
+
+    /// Whether this change makes them say something else.
+    pub fn has_marks(&self) -> bool {
+        let said = |rules: &[Rule]| -> Vec<_> { rules.iter().map(unplaced).collect() };
+        self.marks.as_ref().is_some_and(|new| said(&new.rules) != said(&self.store.marks()))
+    }
+
+    /// Makes these the rules. One with an interface that is not there matches nothing.
+    pub fn set_marks(&mut self, mut rules: Vec<Rule>) -> Result<()> {
+        let most = MARK_RULES as usize / 2 - 1;
+        if rules.len() > most {
+            bail!("{most} rules is the most there can be; delete some first");
+        }
+        find_interfaces(&mut rules)?;
+        if rules == self.store.marks() {
+            self.marks = None;
+            return Ok(());
+        }
+        let old = self.store.settings.get(0).marks();
+        let generation = if rules.is_empty() { 0 } else { old % (u32::MAX - 1) + 1 };
+        let tables = compile(&rules, generation, half(generation, MARK_RANGES))
+            .ok_or_else(|| anyhow!("the rules overlap too much for the tables of marks; use fewer"))?;
+        self.marks = Some(NewMarks { rules, tables, generation });
+        Ok(())
+    }
+
+    /// Writes tables that no packet looks at yet.
+    pub(super) fn write_marks(&mut self) -> Result<()> {
+        let Some(new) = &self.marks else { return Ok(()) };
+        let present = self.store.settings.get(0).marks();
+        self.store.marks.remove_all_but(present)?;
+        if new.generation == 0 { Ok(()) } else { self.store.marks.write(new) }
+    }
+
+    /// Removes the tables that no packet finds any more.
+    pub(super) fn retire_marks(&mut self) -> Result<()> {
+        let Some(new) = &self.marks else { return Ok(()) };
+        grace::wait();
+        self.store.marks.remove_all_but(new.generation)
+    }
+}
+
+/// Names of interfaces that rules want and that are not there.
+pub fn absent(rules: &[Rule]) -> Result<Vec<String>> {
+    let mut rules = rules.to_vec();
+    find_interfaces(&mut rules)?;
+    let mut seen = HashSet::new();
+    let absent = rules.iter().filter(|rule| rule.interface == NOWHERE).filter_map(interface_text);
+    Ok(absent.filter(|name| seen.insert(name.clone())).collect())
+}
+
+fn find_interfaces(rules: &mut [Rule]) -> Result<()> {
+    let named = |rule: &&Rule| interface_text(rule).is_some();
+    let all = if rules.iter().any(|rule| named(&rule)) { interface::all()? } else { vec![] };
+    for rule in rules {
+        *rule = unplaced(rule);
+        if let Some(name) = interface_text(rule) {
+            let found = all.iter().find(|interface| interface.name == name);
+            rule.interface = found.map_or(NOWHERE, |found| found.index);
+        }
+    }
+    Ok(())
 }
 
 /// Where the half of a map begins that a generation uses.

@@ -97,6 +97,13 @@ impl Store {
         unsafe { addr_of!((*self.settings.pointer(0)).bank).read_volatile() as u8 & 1 }
     }
 
+    /// Says which firewall marks packets see with a set of services that they do not see yet.
+    pub(super) fn set_marks(&mut self, bank: u8, generation: u32) {
+        let settings = self.settings.pointer(0);
+        // SAFETY: as above.
+        unsafe { addr_of_mut!((*settings).marks[usize::from(bank & 1)]).write_volatile(generation) }
+    }
+
     /// The commit of a change.
     pub(super) fn set_bank(&mut self, bank: u8) {
         fence(Release);

@@ -82,9 +82,7 @@ pub static PORTS: HashMap<PortsKey, Ports, { limits::PORT_PAGES as usize }, { BP
 #[btf_map]
 pub static PORTS_ZERO: Array<Ports, 1> = Array::new();
 
-/// The generation of the tables of firewall marks; 0 is none.
-#[btf_map]
-pub static MARKS: Array<u32, 1, MAPPABLE> = Array::new();
+/// Firewall marks: [`lb_common::settings::Settings::marks`] tells which generation of these packets see.
 #[btf_map]
 pub static MARK_CLASSES: HashMap<ClassKey, u32, { limits::MARK_CLASSES as usize }> = HashMap::new();
 #[btf_map]

@@ -151,11 +151,6 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn marks(&self) -> u32 {
-        maps::MARKS.get(0).copied().unwrap_or(0)
-    }
-
-    #[inline(always)]
     fn class(&self, key: &ClassKey) -> Option<u32> {
         unsafe { maps::MARK_CLASSES.get(key) }.copied()
     }

@@ -358,7 +358,8 @@ fn a_mark_s_service_comes_before_the_address_s() {
         ..Flow::default()
     })];
     let rule = Rule { first_port: 80, last_port: 80, protocol: 6, mark: 7, ..Rule::default() };
-    tables.marks = (1, compile(&[rule], 1, 0).unwrap());
+    tables.marks = compile(&[rule], 1, 0).unwrap();
+    tables.settings.marks = [1, 0];
     assert_eq!(send(&tables, 1).0.reason, Reason::Redirected, "no service of this mark: the address's");
     let key = ServiceKey::of_mark(7, true);
     tables.services.insert(key, Service { key, count: 0, ..of_address });

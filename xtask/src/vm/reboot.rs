@@ -40,10 +40,7 @@ const SCRIPT: &str = include_str!("reboot.sh");
 /// Files of the machine. No unit of the test is ordered against lb-ctl.service, nor is that against them.
 const FILES: [(&str, &str); 6] = [
     ("etc/machine-id", "00000000000000000000000000000001\n"),
-    (
-        "etc/lb-ctl/lb-ctl.conf",
-        "LB_INTERFACES=\"outside inside\"\nLB_SAVED=/var/lib/lb-ctl/saved.toml\nLB_MARKS=/var/lib/lb-ctl/marks\n",
-    ),
+    ("etc/lb-ctl/lb-ctl.conf", "LB_INTERFACES=\"outside inside\"\nLB_SAVED=/var/lib/lb-ctl/saved.toml\n"),
     (
         "etc/systemd/system/late.service",
         "[Unit]

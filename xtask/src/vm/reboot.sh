@@ -4,7 +4,6 @@ saved=/var/lib/lb-ctl
 everything() {
     lb-ctl export
     lb-ctl sysctl
-    lb-ctl mark list
     lb-ctl ipvsadm -Sn
 }
 
