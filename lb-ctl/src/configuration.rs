@@ -7,6 +7,7 @@ mod difference;
 mod document;
 mod field;
 mod file;
+mod mark;
 mod position;
 mod text;
 

@@ -3,13 +3,14 @@
 use super::{
     Backend, Configuration, Service,
     field::{CHECKSUMS, METHODS},
+    mark::MarkTable,
     position::Fault,
 };
 use crate::{
     command::{backend::check, snat_pool::parse_source},
     spec::{
-        Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask, mark, parse_engine, parse_flags,
-        parse_scheduler, parse_sysctl, parse_tunnel,
+        Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask, parse_engine, parse_flags, parse_scheduler,
+        parse_sysctl, parse_tunnel,
     },
     store::{MemberSettings, Pool, Schedule, Sysctls, Timeouts, check_full_nat},
 };
@@ -18,7 +19,6 @@ use lb_common::{
     address::Address,
     backend::method,
     limits::WEIGHT,
-    mark::Rule,
     scheduler::Scheduler,
     service::{Service as Record, engine},
     tunnel::{Tunnel, kind},
@@ -40,10 +40,8 @@ struct Document {
     timeouts: Option<TimeoutsTable>,
     snat_pool: Option<Vec<Spanned<String>>>,
     marks: Option<Vec<Spanned<MarkTable>>>,
-    #[serde(default)]
-    sysctls: BTreeMap<Spanned<String>, Spanned<i64>>,
-    #[serde(default)]
-    service: Vec<Spanned<ServiceTable>>,
+    sysctls: Option<BTreeMap<Spanned<String>, Spanned<i64>>>,
+    service: Option<Vec<Spanned<ServiceTable>>>,
 }
 
 #[derive(Deserialize)]
@@ -52,17 +50,6 @@ struct TimeoutsTable {
     tcp: Option<Spanned<i64>>,
     tcpfin: Option<Spanned<i64>>,
     udp: Option<Spanned<i64>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MarkTable {
-    mark: Spanned<i64>,
-    source: Option<Spanned<String>>,
-    destination: Option<Spanned<String>>,
-    protocol: Option<Spanned<String>>,
-    dport: Option<Spanned<String>>,
-    interface: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -111,22 +98,82 @@ struct TunnelTable {
 
 /// Reads a whole configuration.
 pub fn parse(text: &str) -> Result<Configuration, Fault> {
-    let document: Document =
+    match pieces(text) {
+        Some(pieces) => configuration(text, pieces),
+        None => whole(text),
+    }
+}
+
+fn whole(text: &str) -> Result<Configuration, Fault> {
+    let document =
         toml::from_str(text).map_err(|error| Fault::at(text, error.span(), one_line(error.message())))?;
-    Reader { text }.configuration(document)
+    configuration(text, [(0, document)])
+}
+
+/// What comes before the first service, and each service, as documents with their places: the tree of a
+/// piece fits the processor's cache, that of ten thousand services does not, and takes twice as long. `None`
+/// where it may not be the same to read them one by one.
+fn pieces(text: &str) -> Option<Vec<(usize, Document)>> {
+    const START: &str = "\n[[service]]";
+    if ["\"\"\"", "'''"].iter().any(|quote| text.contains(quote)) {
+        return None;
+    }
+    let mut starts = vec![0];
+    starts.extend(text.starts_with(&START[1..]).then_some(0));
+    starts.extend(text.match_indices(START).map(|(at, _)| at + 1));
+    let ends = starts[1..].iter().copied().chain([text.len()]);
+    let mut pieces = Vec::with_capacity(starts.len());
+    for (start, end) in starts.iter().copied().zip(ends) {
+        let piece: Document = toml::from_str(&text[start..end]).ok()?;
+        let Document { timeouts, snat_pool, marks, sysctls, service } = &piece;
+        let has_settings = timeouts.is_some() || snat_pool.is_some() || marks.is_some() || sysctls.is_some();
+        if if pieces.is_empty() { service.is_some() } else { has_settings } {
+            return None;
+        }
+        pieces.push((start, piece));
+    }
+    Some(pieces)
+}
+
+/// What documents say, each with its place in the text. Settings stand in the first.
+fn configuration(
+    text: &str,
+    documents: impl IntoIterator<Item = (usize, Document)>,
+) -> Result<Configuration, Fault> {
+    let mut configuration = Configuration::default();
+    let mut seen = HashMap::new();
+    for (number, (offset, document)) in documents.into_iter().enumerate() {
+        let reader = Reader { text, offset };
+        if number == 0 {
+            reader.settings(&document, &mut configuration)?;
+        }
+        for table in document.service.iter().flatten() {
+            let service = reader.service(table)?;
+            let start = offset + table.span().start;
+            if let Some(first) = seen.insert(service.name.key(), start) {
+                let line = text.as_bytes()[..first].iter().filter(|byte| **byte == b'\n').count() + 1;
+                let again = anyhow!("service {} stands in line {line} already; remove one", service.name);
+                return Err(reader.fault(table.span(), again));
+            }
+            configuration.services.push(service);
+        }
+    }
+    Ok(configuration)
 }
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     text: &'a str,
+    /// Where the document begins in it.
+    offset: usize,
 }
 
 impl Reader<'_> {
-    fn fault(&self, span: Range<usize>, error: anyhow::Error) -> Fault {
-        Fault::at(self.text, Some(span), format!("{error:#}"))
+    pub(super) fn fault(&self, span: Range<usize>, error: anyhow::Error) -> Fault {
+        Fault::at(self.text, Some(self.offset + span.start..self.offset + span.end), format!("{error:#}"))
     }
 
     /// A value that `read` can make something of, or a fault where it stands.
@@ -134,7 +181,7 @@ impl Reader<'_> {
         read(value.as_ref()).map_err(|error| self.fault(value.span(), error))
     }
 
-    fn option<T, V>(
+    pub(super) fn option<T, V>(
         &self,
         value: &Option<Spanned<T>>,
         read: impl FnOnce(&T) -> Result<V>,
@@ -146,90 +193,32 @@ impl Reader<'_> {
         value.as_ref().map(|value| self.within(value, least, most)).transpose()
     }
 
-    fn within(&self, value: &Spanned<i64>, least: u32, most: u32) -> Result<u32, Fault> {
+    pub(super) fn within(&self, value: &Spanned<i64>, least: u32, most: u32) -> Result<u32, Fault> {
         self.value(value, |number| {
             let read = u32::try_from(*number).ok().filter(|number| (least..=most).contains(number));
             read.ok_or_else(|| anyhow!("{number} is not a number from {least} to {most}"))
         })
     }
 
-    fn configuration(&self, document: Document) -> Result<Configuration, Fault> {
-        let timeouts = document.timeouts.map(|table| -> Result<_, Fault> {
+    fn settings(&self, document: &Document, configuration: &mut Configuration) -> Result<(), Fault> {
+        if let Some(table) = &document.timeouts {
             let seconds = |value: &_| Ok(self.number(value, 1, SECONDS)?.unwrap_or(0));
-            Ok(Timeouts {
-                tcp: seconds(&table.tcp)?,
-                tcpfin: seconds(&table.tcpfin)?,
-                udp: seconds(&table.udp)?,
-            })
-        });
-        let pool = document.snat_pool.map(|pool| {
+            let [tcp, tcpfin, udp] = [seconds(&table.tcp)?, seconds(&table.tcpfin)?, seconds(&table.udp)?];
+            configuration.timeouts = Some(Timeouts { tcp, tcpfin, udp });
+        }
+        if let Some(pool) = &document.snat_pool {
             let address = |text: &Spanned<String>| self.value(text, |text| parse_source(text));
-            pool.iter().map(address).collect::<Result<Pool, _>>()
-        });
-        let marks = document.marks.as_deref().map(|marks| self.marks(marks));
-        let sysctls = document.sysctls.iter().map(|(name, value)| -> Result<_, Fault> {
+            configuration.pool = Some(pool.iter().map(address).collect::<Result<Pool, _>>()?);
+        }
+        if let Some(marks) = &document.marks {
+            configuration.marks = Some(self.marks(marks)?);
+        }
+        let sysctls = document.sysctls.iter().flatten().map(|(name, value)| -> Result<_, Fault> {
             let sysctl = self.value(name, |name| parse_sysctl(name))?;
             Ok((sysctl, self.within(value, 0, sysctl.most())?))
         });
-        let sysctls = sysctls.collect::<Result<Sysctls, _>>()?;
-        let mut seen = HashMap::new();
-        let mut services = Vec::with_capacity(document.service.len());
-        for table in &document.service {
-            let service = self.service(table)?;
-            if let Some(first) = seen.insert(service.name.key(), table.span()) {
-                let first = Fault::at(self.text, Some(first), "").to_string();
-                let line = first.split(':').next().unwrap_or("");
-                return Err(self.fault(
-                    table.span(),
-                    anyhow!("service {} stands in line {line} already; remove one", service.name),
-                ));
-            }
-            services.push(service);
-        }
-        Ok(Configuration {
-            timeouts: timeouts.transpose()?,
-            pool: pool.transpose()?,
-            marks: marks.transpose()?,
-            sysctls,
-            services,
-        })
-    }
-
-    fn marks(&self, tables: &[Spanned<MarkTable>]) -> Result<Vec<Rule>, Fault> {
-        let (mut rules, mut seen) = (Vec::with_capacity(tables.len()), HashSet::new());
-        for table in tables {
-            let rule = self.mark(table.as_ref())?;
-            mark::check_families(&rule).map_err(|error| self.fault(table.span(), error))?;
-            if !seen.insert(mark::conditions(&rule)) {
-                let again = anyhow!("a mark for the same packets stands here already; remove one");
-                return Err(self.fault(table.span(), again));
-            }
-            rules.push(rule);
-        }
-        Ok(rules)
-    }
-
-    fn mark(&self, table: &MarkTable) -> Result<Rule, Fault> {
-        let prefix = |value: &_| {
-            let prefix = self.option(value, |text: &String| mark::parse_prefix(text))?;
-            Ok(prefix.unwrap_or((Address::UNSPECIFIED, 0)))
-        };
-        let (source, source_length) = prefix(&table.source)?;
-        let (destination, destination_length) = prefix(&table.destination)?;
-        let ports = self.option(&table.dport, |text| mark::parse_ports(text))?;
-        let (first_port, last_port) = ports.unwrap_or((0, u16::MAX));
-        Ok(Rule {
-            mark: self.within(&table.mark, 1, u32::MAX)?,
-            source,
-            source_length,
-            destination,
-            destination_length,
-            first_port,
-            last_port,
-            protocol: self.option(&table.protocol, |text| mark::parse_protocol(text))?.unwrap_or(0),
-            name: self.option(&table.interface, |text| mark::parse_interface(text))?.unwrap_or_default(),
-            ..mark::EVERYTHING
-        })
+        configuration.sysctls = sysctls.collect::<Result<Sysctls, _>>()?;
+        Ok(())
     }
 
     fn name(&self, table: &Spanned<ServiceTable>) -> Result<ServiceName, Fault> {
@@ -351,5 +340,27 @@ fn mask(text: &str, ipv6: bool) -> Result<Address> {
     } else {
         let bits = text.parse::<Ipv4Addr>();
         bits.map(ipv4_mask).map_err(|_| anyhow!("'{text}' is not a netmask; write 255.255.255.0"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pieces_say_what_the_whole_says(
+            lines in prop::collection::vec(prop::sample::select(&[
+                "[[service]]", "[[service]]", "[[service]]", "[[service.backend]]", "tcp = \"10.0.0.1:80\"",
+                "tcp = \"10.0.0.2:80\"", "mark = 7", "address = \"10.0.0.3:80\"", "weight = 2", "# nothing",
+                "[timeouts]", "udp = 30", "[sysctls]", "sloppy_tcp = 1", "snat-pool = []", "marks = [", "]",
+                "service = []", "[[ service ]]", " [[service]]", "[service]", "\"\"\"", "scheduler = '''",
+            ][..]), 0..12),
+        ) {
+            let text = lines.join("\n");
+            let said = |read: Result<Configuration, Fault>| read.map_err(|fault| fault.to_string());
+            prop_assert_eq!(said(parse(&text)), said(whole(&text)));
+        }
     }
 }

@@ -49,6 +49,7 @@ pub fn run(lb_ctl: &Path, only: Option<&str>) -> Result<()> {
         .chain(listings::scripts())
         .collect();
     scripts.retain(|script| only.is_none_or(|only| script.name.contains(only)));
+    ensure!(!scripts.is_empty(), "no script is called '{}'", only.unwrap_or_default());
     let started = Instant::now();
     let (sender, receiver) = channel();
     let mut different = 0;

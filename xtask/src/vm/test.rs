@@ -58,6 +58,11 @@ pub fn run(args: &Args) -> Result<()> {
         if args.only.as_ref().is_none_or(|only| reboot::STEP.contains(only.as_str())) {
             report.add(reboot::run(version, package)?);
         }
+        if let (Some(word), true) = (&args.only, report.steps.is_empty()) {
+            failures.push(format!(
+                "Linux {version}: no step is called '{word}'; without --only all run, with their names"
+            ));
+        }
         failures.extend(report.failures());
         if status != 0 {
             failures.push(format!("Linux {version}: exit status {status}"));
