@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     // like every other tool, it leaves nothing half-done: a command prints when its change is made.
     // SAFETY: before any other thread runs.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    progress::begin();
     if let Some(code) = ipvsadm::called(&env::args_os().collect::<Vec<_>>()) {
         return code;
     }

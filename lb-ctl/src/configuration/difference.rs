@@ -89,7 +89,7 @@ impl Difference {
 
     /// Makes the steps part of a change.
     pub fn ask(&self, change: &mut Change) -> Result<()> {
-        progress::each(&self.steps, |step| step.ask(change))
+        progress::each("working it out", self.steps.iter(), |step| step.ask(change))
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     command::{backend::check, snat_pool::parse_source},
+    progress,
     spec::{
         Endpoint, Protocol, ServiceName, ipv4_mask, ipv6_mask, parse_engine, parse_flags, parse_scheduler,
         parse_sysctl, parse_tunnel,
@@ -121,17 +122,20 @@ fn pieces(text: &str) -> Option<Vec<(usize, Document)>> {
     let mut starts = vec![0];
     starts.extend(text.starts_with(&START[1..]).then_some(0));
     starts.extend(text.match_indices(START).map(|(at, _)| at + 1));
-    let ends = starts[1..].iter().copied().chain([text.len()]);
+    let mut ends = starts[1..].to_vec();
+    ends.push(text.len());
     let mut pieces = Vec::with_capacity(starts.len());
-    for (start, end) in starts.iter().copied().zip(ends) {
-        let piece: Document = toml::from_str(&text[start..end]).ok()?;
+    progress::each("reading", starts.iter().copied().zip(ends), |(start, end)| {
+        let piece: Document = toml::from_str(&text[start..end]).map_err(|_| ())?;
         let Document { timeouts, snat_pool, marks, sysctls, service } = &piece;
         let has_settings = timeouts.is_some() || snat_pool.is_some() || marks.is_some() || sysctls.is_some();
         if if pieces.is_empty() { service.is_some() } else { has_settings } {
-            return None;
+            return Err(());
         }
         pieces.push((start, piece));
-    }
+        Ok(())
+    })
+    .ok()?;
     Some(pieces)
 }
 

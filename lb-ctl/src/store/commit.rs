@@ -6,6 +6,7 @@
 use super::{
     Store, backend::Place, change::Change, grace, service::Version, settings::changed, space::Space, traffic,
 };
+use crate::progress;
 use anyhow::{Context as _, Result, anyhow};
 use lb_common::{
     backend::Member,
@@ -139,8 +140,8 @@ impl Change {
             .chain(services.iter().filter(|(key, _)| !before.contains_key(key)).map(|(_, version)| version))
             .collect();
         let mut room = Room::new(store, &published);
-        for key in before.keys() {
-            let Some(version) = services.get_mut(key) else { continue };
+        progress::each("writing services", before.keys(), |key| -> Result<()> {
+            let Some(version) = services.get_mut(key) else { return Ok(()) };
             let known: Vec<_> = version
                 .members
                 .iter()
@@ -153,8 +154,8 @@ impl Change {
             version
                 .place(room.take(version.scheduler(), known.len() as u32, plan.table.len() as u32)?, &plan);
             write(store, version, &plan.table);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Gives slots to new backends, and makes removed ones that come back available.
@@ -164,11 +165,10 @@ impl Change {
             store.orphan_backends(*id);
         }
         let added = added(before, services);
-        for member in &added {
-            if slots.is_fresh(member.backend) {
-                store.write_backend(member.backend, slots.identity(member.backend))?;
-            }
-        }
+        progress::each("writing backends", added.iter(), |member| match slots.is_fresh(member.backend) {
+            true => store.write_backend(member.backend, slots.identity(member.backend)),
+            false => Ok(()),
+        })?;
         if slots.used() > store.slots() {
             store.set_slots(slots.used());
         }
