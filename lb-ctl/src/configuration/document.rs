@@ -99,70 +99,66 @@ struct TunnelTable {
 
 /// Reads a whole configuration.
 pub fn parse(text: &str) -> Result<Configuration, Fault> {
-    match pieces(text) {
-        Some(pieces) => configuration(text, pieces),
-        None => whole(text),
-    }
+    pieces(text).map_or_else(|| whole(text), Ok)
 }
 
 fn whole(text: &str) -> Result<Configuration, Fault> {
-    let document =
+    let document: Document =
         toml::from_str(text).map_err(|error| Fault::at(text, error.span(), one_line(error.message())))?;
-    configuration(text, [(0, document)])
+    let reader = Reader { text };
+    let mut configuration = reader.settings(&document)?;
+    let mut seen = HashMap::new();
+    for table in document.service.iter().flatten() {
+        let service = reader.service(table)?;
+        if let Some(first) = seen.insert(service.name.key(), table.span()) {
+            let first = Fault::at(text, Some(first), "").to_string();
+            let line = first.split(':').next().unwrap_or("");
+            let again = anyhow!("service {} stands in line {line} already; remove one", service.name);
+            return Err(reader.fault(table.span(), again));
+        }
+        configuration.services.push(service);
+    }
+    Ok(configuration)
 }
 
-/// What comes before the first service, and each service, as documents with their places: the tree of a
-/// piece fits the processor's cache, that of ten thousand services does not, and takes twice as long. `None`
-/// where it may not be the same to read them one by one.
-fn pieces(text: &str) -> Option<Vec<(usize, Document)>> {
+/// The same, read in pieces: what comes before the first service, then each service. The tree of a piece fits
+/// the processor's cache, that of ten thousand services does not, and takes twice as long. `None` where anything
+/// is wrong, or where it may not be the same to read them one by one.
+fn pieces(text: &str) -> Option<Configuration> {
     const START: &str = "\n[[service]]";
     if ["\"\"\"", "'''"].iter().any(|quote| text.contains(quote)) {
         return None;
     }
-    let mut starts = vec![0];
-    starts.extend(text.starts_with(&START[1..]).then_some(0));
-    starts.extend(text.match_indices(START).map(|(at, _)| at + 1));
-    let mut ends = starts[1..].to_vec();
+    let mut starts: Vec<_> = text.match_indices(START).map(|(at, _)| at + 1).collect();
+    if text.starts_with(&START[1..]) {
+        starts.insert(0, 0);
+    }
+    let mut ends = starts.clone();
     ends.push(text.len());
-    let mut pieces = Vec::with_capacity(starts.len());
-    progress::each("reading", starts.iter().copied().zip(ends), |(start, end)| {
-        let piece: Document = toml::from_str(&text[start..end]).map_err(|_| ())?;
+    let head: Document = toml::from_str(&text[..ends[0]]).ok()?;
+    if head.service.is_some() {
+        return None;
+    }
+    let mut configuration = Reader { text }.settings(&head).ok()?;
+    let mut seen = HashSet::new();
+    progress::each("reading", starts.iter().zip(&ends[1..]), |(&start, &end)| {
+        let text = &text[start..end];
+        let piece: Document = toml::from_str(text).map_err(|_| ())?;
         let Document { timeouts, snat_pool, marks, sysctls, service } = &piece;
-        let has_settings = timeouts.is_some() || snat_pool.is_some() || marks.is_some() || sysctls.is_some();
-        if if pieces.is_empty() { service.is_some() } else { has_settings } {
+        if timeouts.is_some() || snat_pool.is_some() || marks.is_some() || sysctls.is_some() {
             return Err(());
         }
-        pieces.push((start, piece));
-        Ok(())
-    })
-    .ok()?;
-    Some(pieces)
-}
-
-/// What documents say, each with its place in the text. Settings stand in the first.
-fn configuration(
-    text: &str,
-    documents: impl IntoIterator<Item = (usize, Document)>,
-) -> Result<Configuration, Fault> {
-    let mut configuration = Configuration::default();
-    let mut seen = HashMap::new();
-    for (number, (offset, document)) in documents.into_iter().enumerate() {
-        let reader = Reader { text, offset };
-        if number == 0 {
-            reader.settings(&document, &mut configuration)?;
-        }
-        for table in document.service.iter().flatten() {
-            let service = reader.service(table)?;
-            let start = offset + table.span().start;
-            if let Some(first) = seen.insert(service.name.key(), start) {
-                let line = text.as_bytes()[..first].iter().filter(|byte| **byte == b'\n').count() + 1;
-                let again = anyhow!("service {} stands in line {line} already; remove one", service.name);
-                return Err(reader.fault(table.span(), again));
+        for table in service.iter().flatten() {
+            let service = Reader { text }.service(table).map_err(|_| ())?;
+            if !seen.insert(service.name.key()) {
+                return Err(());
             }
             configuration.services.push(service);
         }
-    }
-    Ok(configuration)
+        Ok(())
+    })
+    .ok()?;
+    Some(configuration)
 }
 
 fn one_line(text: &str) -> String {
@@ -171,13 +167,11 @@ fn one_line(text: &str) -> String {
 
 pub(super) struct Reader<'a> {
     text: &'a str,
-    /// Where the document begins in it.
-    offset: usize,
 }
 
 impl Reader<'_> {
     pub(super) fn fault(&self, span: Range<usize>, error: anyhow::Error) -> Fault {
-        Fault::at(self.text, Some(self.offset + span.start..self.offset + span.end), format!("{error:#}"))
+        Fault::at(self.text, Some(span), format!("{error:#}"))
     }
 
     /// A value that `read` can make something of, or a fault where it stands.
@@ -204,7 +198,8 @@ impl Reader<'_> {
         })
     }
 
-    fn settings(&self, document: &Document, configuration: &mut Configuration) -> Result<(), Fault> {
+    fn settings(&self, document: &Document) -> Result<Configuration, Fault> {
+        let mut configuration = Configuration::default();
         if let Some(table) = &document.timeouts {
             let seconds = |value: &_| Ok(self.number(value, 1, SECONDS)?.unwrap_or(0));
             let [tcp, tcpfin, udp] = [seconds(&table.tcp)?, seconds(&table.tcpfin)?, seconds(&table.udp)?];
@@ -222,7 +217,7 @@ impl Reader<'_> {
             Ok((sysctl, self.within(value, 0, sysctl.most())?))
         });
         configuration.sysctls = sysctls.collect::<Result<Sysctls, _>>()?;
-        Ok(())
+        Ok(configuration)
     }
 
     fn name(&self, table: &Spanned<ServiceTable>) -> Result<ServiceName, Fault> {
