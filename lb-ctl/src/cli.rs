@@ -3,7 +3,11 @@
 use crate::command;
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use std::{error::Error, fmt, process::ExitCode};
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+    process::ExitCode,
+};
 
 const EXAMPLE: &str = "\
 Example:
@@ -93,14 +97,45 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// How many letters are shown of the beginning and of the end of a message that quotes a long value.
+const SHOWN: usize = 500;
+
 /// An error in what was typed: exit code 2. Everything else is a matter of state: exit code 1.
 #[derive(Debug)]
 pub struct Usage(pub String);
 
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let count = self.0.chars().count();
+        for (number, letter) in self.0.chars().enumerate() {
+            if (SHOWN..count.saturating_sub(SHOWN)).contains(&number) {
+                if number == SHOWN {
+                    f.write_str(" … ")?;
+                }
+            } else if letter.is_control() {
+                // A file may hold what a terminal obeys.
+                write!(f, "{}", letter.escape_debug())?;
+            } else {
+                f.write_char(letter)?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Error for Usage {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_message_quotes_is_one_short_line() {
+        assert_eq!(Usage("a:1:2: '\x1b[2J\n' is no ü".into()).to_string(), "a:1:2: '\\u{1b}[2J\\n' is no ü");
+        let long = Usage(format!("'{}' is no address", "1".repeat(5_000_000))).to_string();
+        assert!(
+            long.len() < 1_100 && long.starts_with("'11") && long.ends_with("1' is no address"),
+            "{long}"
+        );
+    }
+}

@@ -16,6 +16,15 @@ mod tunnels;
 #[cfg(test)]
 pub mod example;
 
+/// Prints a line. A full disk behind the standard output is an error, and no panic as with `println!`.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        anyhow::Context::context(writeln!(std::io::stdout(), $($words)*), "cannot write the standard output")?
+    }};
+}
+pub(crate) use say;
+
 pub use names::Names;
 
 use crate::{

@@ -1,6 +1,7 @@
 //! `lb-ctl check`: is a configuration file right?
 
 use crate::configuration;
+use crate::report::say;
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let configuration = configuration::read(&self.file)?.configuration()?;
         let backends: usize = configuration.services.iter().map(|service| service.backends.len()).sum();
-        println!("{} services with {backends} backends: right", configuration.services.len());
+        say!("{} services with {backends} backends: right", configuration.services.len());
         Ok(())
     }
 }

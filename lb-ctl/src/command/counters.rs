@@ -1,5 +1,6 @@
 //! `lb-ctl counters`: what became of the packets, and why.
 
+use crate::report::say;
 use crate::store::Counters;
 use anyhow::Result;
 use lb_common::reason::{Reason, Verdict};
@@ -37,12 +38,12 @@ impl Args {
         });
         let rows: Vec<_> = rows.filter(|row| self.all || row.packets > 0).collect();
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&rows)?);
+            say!("{}", serde_json::to_string_pretty(&rows)?);
             return Ok(());
         }
-        println!("{:>14}  {:<8}  Reason", "Packets", "Verdict");
+        say!("{:>14}  {:<8}  Reason", "Packets", "Verdict");
         for row in rows {
-            println!("{:>14}  {:<8}  {}", row.packets, row.verdict, row.reason);
+            say!("{:>14}  {:<8}  {}", row.packets, row.verdict, row.reason);
         }
         Ok(())
     }

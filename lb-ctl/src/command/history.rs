@@ -1,6 +1,7 @@
 //! `lb-ctl history`: what was changed.
 
 use crate::history::History;
+use crate::report::say;
 use anyhow::Result;
 
 /// List the changes that rollback knows, the latest last: number, time and command.
@@ -16,7 +17,7 @@ impl Args {
         for number in history.numbers() {
             let Some(about) = history.about(number) else { continue };
             let undoes = about.undoes.map(|other| format!(" (undid {other})")).unwrap_or_default();
-            println!("{number:>6}  {}  {}{undoes}", about.time, about.command);
+            say!("{number:>6}  {}  {}{undoes}", about.time, about.command);
         }
         Ok(())
     }

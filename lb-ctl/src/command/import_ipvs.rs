@@ -1,5 +1,6 @@
 //! `lb-ctl import-ipvs`: moves a director from the kernel's IPVS to this balancer.
 
+use crate::report::say;
 use crate::{
     configuration::{Configuration, Difference, Service},
     ipvs::{self, Entry},
@@ -50,7 +51,7 @@ impl Args {
             Difference::between(&Configuration::of_change(change).settings(), &imported).ask(change)
         })?;
         let backends: usize = imported.services.iter().map(|service| service.backends.len()).sum();
-        println!("imported {} services with {backends} backends", imported.services.len());
+        say!("imported {} services with {backends} backends", imported.services.len());
         match adopter {
             Some(adopter) => adopt(adopter, &Store::lock()?),
             None => Ok(()),
@@ -113,9 +114,9 @@ fn adopt(mut adopter: Adopter, store: &Locked) -> Result<()> {
         };
         if adopter.adopt(&adoption)? { adopted += 1 } else { refused += 1 }
     }
-    println!("took over {adopted} of {} connections", entries.len());
+    say!("took over {adopted} of {} connections", entries.len());
     if left > 0 {
-        println!("left {left} to IPVS: persistence templates, or no such service and backend here");
+        say!("left {left} to IPVS: persistence templates, or no such service and backend here");
     }
     if refused > 0 {
         bail!("the connection table is full: {refused} connections stay with IPVS; load --max-connections N");

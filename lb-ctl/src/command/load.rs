@@ -1,5 +1,6 @@
 //! `lb-ctl load`: attaches the balancer to interfaces.
 
+use crate::report::say;
 use crate::{
     cli::Usage,
     lock::Lock,
@@ -108,12 +109,12 @@ impl Args {
                 Mode::Generic => ": its driver takes no program, so this is slow",
                 Mode::Tc => ": its driver takes no XDP program",
             };
-            println!("{}: attached ({mode}){fallback}", interface.name);
+            say!("{}: attached ({mode}){fallback}", interface.name);
         }
         fs::rename(&directory, pins.directory()).context("cannot complete the load")?;
 
         for setting in changed {
-            println!("set {setting}=1: replies left to the kernel carry a local source address");
+            say!("set {setting}=1: replies left to the kernel carry a local source address");
         }
         for warning in sysctl::warnings(&names) {
             eprintln!("lb-ctl: warning: {warning}");

@@ -1,5 +1,6 @@
 //! `lb-ctl rollback`: undoes the last change.
 
+use crate::report::say;
 use crate::{
     configuration::Configuration, history::History, report, store::Change, transaction::commit_undoing,
 };
@@ -34,7 +35,7 @@ impl Args {
             let Some(difference) = entry.undoing(&now)? else { continue };
             difference.ask(&mut change)?;
             commit_undoing(change, Some(number))?;
-            println!("undid change {number}: {}", entry.about.command);
+            say!("undid change {number}: {}", entry.about.command);
             return report::difference::write(&mut anstream::stdout().lock(), &difference);
         }
         bail!("there is no change to undo; lb-ctl history lists those that are known")

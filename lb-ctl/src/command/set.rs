@@ -1,5 +1,6 @@
 //! `lb-ctl set`: timeouts.
 
+use crate::report::say;
 use crate::{
     spec::{parse_number, usage},
     store::{Store, Timeouts},
@@ -28,7 +29,7 @@ impl Args {
         match self.seconds.as_slice() {
             [] => {
                 let Timeouts { tcp, tcpfin, udp } = Store::open()?.timeouts();
-                println!("Timeout (tcp tcpfin udp): {tcp} {tcpfin} {udp}");
+                say!("Timeout (tcp tcpfin udp): {tcp} {tcpfin} {udp}");
                 Ok(())
             }
             [tcp, tcpfin, udp] => {

@@ -1,5 +1,6 @@
 //! `lb-ctl status`: what is loaded, and how.
 
+use crate::report::say;
 use crate::{
     lock::Lock,
     program::{
@@ -68,9 +69,9 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let status = Status::read()?;
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&status)?);
+            say!("{}", serde_json::to_string_pretty(&status)?);
         } else {
-            status.print();
+            status.print()?;
         }
         Ok(())
     }
@@ -131,24 +132,25 @@ impl Status {
         })
     }
 
-    fn print(&self) {
-        println!("lb-ctl {}, layout {} of the maps", self.version, self.layout);
-        println!("services         {}", self.services);
-        println!("max connections  {}", self.max_connections);
-        println!("memory           {:.1} MiB", self.memory_bytes as f64 / f64::from(1 << 20));
+    fn print(&self) -> Result<()> {
+        say!("lb-ctl {}, layout {} of the maps", self.version, self.layout);
+        say!("services         {}", self.services);
+        say!("max connections  {}", self.max_connections);
+        say!("memory           {:.1} MiB", self.memory_bytes as f64 / f64::from(1 << 20));
         for program in &self.programs {
-            println!("program          {}: id {}, tag {}", program.mode, program.id, program.tag);
+            say!("program          {}: id {}, tag {}", program.mode, program.id, program.tag);
         }
         match self.trace {
-            Trace::Off => println!("trace            off"),
-            Trace::On => println!("trace            on"),
-            Trace::Abandoned => println!("trace            on, but lb-ctl trace was killed: lb-ctl upgrade"),
+            Trace::Off => say!("trace            off"),
+            Trace::On => say!("trace            on"),
+            Trace::Abandoned => say!("trace            on, but lb-ctl trace was killed: lb-ctl upgrade"),
         }
-        println!();
-        println!("{:<16} {:<9} {:<32} {:<9} Why", "Interface", "Attached", "Why", "XDP sends");
+        say!("");
+        say!("{:<16} {:<9} {:<32} {:<9} Why", "Interface", "Attached", "Why", "XDP sends");
         for row in &self.interfaces {
             let mode = row.mode.map_or("-", Mode::name);
-            println!("{:<16} {mode:<9} {:<32} {:<9} {}", row.name, row.choice, row.sends, row.reason);
+            say!("{:<16} {mode:<9} {:<32} {:<9} {}", row.name, row.choice, row.sends, row.reason);
         }
+        Ok(())
     }
 }

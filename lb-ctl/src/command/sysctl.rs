@@ -1,5 +1,6 @@
 //! `lb-ctl sysctl`: IPVS's sysctls.
 
+use crate::report::say;
 use crate::{
     spec::{parse_number, parse_sysctl},
     store::Store,
@@ -35,8 +36,7 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let asked = self.names.iter().map(|text| Asked::parse(text)).collect::<Result<Vec<_>>>()?;
         if asked.is_empty() {
-            show_all(&Store::open()?);
-            return Ok(());
+            return show_all(&Store::open()?);
         }
         // A value that cannot be meant has been refused by now: all of them change, or none.
         let changes: Vec<_> = asked.iter().filter_map(Asked::change).collect();
@@ -49,8 +49,8 @@ impl Args {
         let values = Store::open()?.sysctls();
         for asked in asked {
             match asked {
-                Asked::Show(Ok(sysctl)) => println!("{} = {}", sysctl.name(), values[&sysctl]),
-                Asked::Show(Err(why)) => println!("# without effect: {why}"),
+                Asked::Show(Ok(sysctl)) => say!("{} = {}", sysctl.name(), values[&sysctl]),
+                Asked::Show(Err(why)) => say!("# without effect: {why}"),
                 Asked::Change(..) => {}
             }
         }
@@ -85,13 +85,14 @@ impl Asked {
     }
 }
 
-fn show_all(store: &Store) {
+fn show_all(store: &Store) -> Result<()> {
     for (sysctl, value) in store.sysctls() {
-        println!("{} = {value}", sysctl.name());
+        say!("{} = {value}", sysctl.name());
     }
     for (name, why) in WITHOUT_EFFECT {
-        println!("# {name}: {why}");
+        say!("# {name}: {why}");
     }
+    Ok(())
 }
 
 #[cfg(test)]

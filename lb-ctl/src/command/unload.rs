@@ -1,5 +1,6 @@
 //! `lb-ctl unload`: takes the balancer away.
 
+use crate::report::say;
 use crate::{
     lock::Lock,
     program::{attachment, object, pins::Pins, sysctl},
@@ -28,9 +29,9 @@ impl Args {
         match pins.loaded() {
             Ok(_) => {
                 remove(&pins)?;
-                println!("unloaded");
+                say!("unloaded");
             }
-            Err(_) if cleaned => println!("removed what an interrupted load or unload had left"),
+            Err(_) if cleaned => say!("removed what an interrupted load or unload had left"),
             Err(error) => {
                 lock.remove()?;
                 return Err(error);
@@ -71,7 +72,7 @@ fn remove_gone(here: &Pins) -> Result<()> {
             sysctl::forget(pins.cookie)?;
             remove(&pins)?;
             forget(&pins, lock)?;
-            println!("removed the load of network namespace {}", pins.cookie);
+            say!("removed the load of network namespace {}", pins.cookie);
         }
     }
     Ok(())

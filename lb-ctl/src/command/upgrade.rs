@@ -1,5 +1,6 @@
 //! `lb-ctl upgrade`: replaces the program in place.
 
+use crate::report::say;
 use crate::{program::replacement, store::Store};
 use anyhow::Result;
 
@@ -18,7 +19,7 @@ impl Args {
         let instances = replacement::replace(store.pins(), connections, None)?;
         replacement::forget_trace(store.pins())?;
         for instance in instances {
-            println!("upgraded ({})", instance.variant.mode);
+            say!("upgraded ({})", instance.variant.mode);
         }
         Ok(())
     }

@@ -48,6 +48,8 @@ pub fn read(path: &Path) -> Result<Source> {
             usage!("{name}:{fault}");
         }
     };
+    // What some editors write in front of UTF-8.
+    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
     if text.trim().is_empty() {
         usage!("{name} is empty, and so not obeyed; lb-ctl clear removes every service");
     }
@@ -55,9 +57,10 @@ pub fn read(path: &Path) -> Result<Source> {
 }
 
 impl Source {
-    /// Whether `lb-ctl` has written it.
+    /// Whether `lb-ctl` has written it; others may have put something in front.
     pub fn is_written(&self) -> bool {
-        self.text.starts_with(START)
+        let mut starts = self.text.match_indices(START).map(|(at, _)| at);
+        starts.any(|at| at == 0 || self.text.as_bytes()[at - 1] == b'\n')
     }
 
     /// What it says. What `lb-ctl` has written must have its last line.
@@ -109,6 +112,12 @@ impl Source {
 pub fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     // What a symbolic link leads to is replaced, not the link.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&path).is_ok_and(|about| !about.is_file()) {
+        usage!(
+            "{} is no regular file, so it cannot be replaced; without a file, lb-ctl save writes to the standard output",
+            path.display()
+        );
+    }
     swap(&path, write).with_context(|| format!("cannot write {}; it is as it was", path.display()))
 }
 
