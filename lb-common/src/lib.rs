@@ -14,6 +14,7 @@ pub mod cache;
 pub mod connection;
 pub mod device;
 pub mod fragment;
+pub mod hint;
 pub mod limits;
 pub mod mark;
 pub mod neighbour;

@@ -20,6 +20,7 @@ use lb_common::{
     connection::Connection,
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
+    hint,
     limits::SERVICE_SLOTS,
     mark::{ClassKey, Found, Prefix, Range},
     neighbour::{Neighbour, VOUCHES, Vouch},
@@ -65,6 +66,8 @@ pub struct HostTables {
     pub settings: Settings,
     /// The index.
     pub buckets: Elements<Bucket>,
+    /// Hints.
+    pub hints: Elements<hint::Set>,
     /// The connection table.
     pub connections: Elements<Connection>,
     /// Slots handed out so far.
@@ -123,6 +126,7 @@ impl HostTables {
             random: Cell::new(0x9e37_79b9),
             settings: Settings::new(connections, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]),
             buckets: Elements::new(buckets(connections)),
+            hints: Elements::new(hint::SETS),
             connections: Elements::new(connections),
             used: Cell::new(0),
             services: HashMap::new(),
@@ -175,6 +179,10 @@ impl Tables for HostTables {
 
     fn bucket(&self, hash: u32) -> Option<&mut Bucket> {
         self.buckets.at(hash & (self.buckets.0.len() as u32 - 1))
+    }
+
+    fn hints(&self, hash: u32) -> Option<&mut hint::Set> {
+        self.hints.at(hash % hint::SETS)
     }
 
     fn connection(&self, slot: u32) -> Option<&mut Connection> {

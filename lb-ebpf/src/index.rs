@@ -9,6 +9,7 @@ use lb_common::{
         Connection,
         state::{is_connection, is_valid_template},
     },
+    hint,
     settings::Settings,
 };
 
@@ -59,6 +60,30 @@ fn alternate(hash: u64) -> u32 {
 #[inline(always)]
 pub fn find<'a, T: Tables>(tables: &'a T, flow: &Flow, hash: u64) -> Option<Found<'a>> {
     find_where(tables, flow, hash, |_, word| is_connection(word))
+}
+
+/// The same, by this CPU's hint where it has one: that spares the bucket, which with many flows is in no cache.
+///
+/// What a hint leads to may not be in the index yet, or not any more: it says only what its own words do.
+#[inline(always)]
+pub fn recall<'a, T: Tables>(tables: &'a T, flow: &Flow, hash: u64) -> Option<Found<'a>> {
+    let Some(hints) = tables.hints(hash as u32) else { return find(tables, flow, hash) };
+    for &hint in hints.iter() {
+        if let Some((slot, direction)) = hint::slot(hint, hash)
+            && let Some(connection) = tables.connection(slot)
+        {
+            let word = connection.word;
+            if is_connection(word) && matches(tables, connection, direction, flow) {
+                return Some(Found { slot, direction, connection, word });
+            }
+        }
+    }
+    let found = find(tables, flow, hash)?;
+    if let Some(hint) = hint::hint(hash, found.slot, found.direction) {
+        let [first, second, third, _] = *hints;
+        *hints = [hint, first, second, third];
+    }
+    Some(found)
 }
 
 /// The template of what [`crate::persistence`] makes of a client's flow, and of a Call-ID's digest.

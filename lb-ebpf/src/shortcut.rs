@@ -127,7 +127,7 @@ fn forward<F: Frame, T: Tables>(
     packet: &Packet,
 ) -> Option<Outcome> {
     let hash = index::hash(&packet.flow, settings);
-    let Some(found) = index::find(tables, &packet.flow, hash) else {
+    let Some(found) = index::recall(tables, &packet.flow, hash) else {
         return foreign(tables, settings, packet);
     };
     let now = tables.now();

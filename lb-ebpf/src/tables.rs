@@ -22,6 +22,7 @@ use lb_common::{
     connection::Connection,
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
+    hint,
     mark::{ClassKey, Found, Prefix, Range},
     neighbour::{Neighbour, Vouch},
     scheduler::Turn,
@@ -48,6 +49,8 @@ pub trait Tables {
 
     /// The bucket of an index hash; the upper bits are masked off.
     fn bucket(&self, hash: u32) -> Option<&mut Bucket>;
+    /// This CPU's hints at the connections of hashes that share a set with this one.
+    fn hints(&self, hash: u32) -> Option<&mut hint::Set>;
     /// A slot of the connection table.
     fn connection(&self, slot: u32) -> Option<&mut Connection>;
     /// Takes a free slot; `None` when the table is full.

@@ -6,9 +6,12 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, ProgramArray},
     programs::{ProgramError, ProgramInfo, TestRunOptions, Xdp},
+    util::nr_cpus,
 };
 use aya_obj::programs::XdpAttachType;
-use lb_common::{address::Address, adoption::Adoption, bucket::buckets, settings::Settings, stage::Stage};
+use lb_common::{
+    address::Address, adoption::Adoption, bucket::buckets, hint, settings::Settings, stage::Stage,
+};
 use std::{
     ffi::OsString,
     fs, io,
@@ -84,6 +87,7 @@ impl Instance {
         let mut loader = EbpfLoader::new();
         loader
             .map_max_entries("INDEX", index)
+            .map_max_entries("HINTS", hints()?)
             .map_max_entries("CONNECTIONS", variant.connections)
             .map_max_entries("FREE", variant.connections)
             .override_global("INDEX_MASK", &mask, true)
@@ -242,6 +246,12 @@ fn replace_pin(mut program: Hooked<'_>, pins: &Path, name: &str) -> Result<()> {
 /// log, its further programs).
 fn is_shared(name: &str) -> bool {
     !name.starts_with('.') && name != "AYA_LOGS" && name != STAGES
+}
+
+/// Hints of all CPUs.
+fn hints() -> Result<u32> {
+    let cpus = nr_cpus().map_err(|(path, error)| anyhow!("{path}: {error}"))?;
+    Ok(u32::try_from(cpus)? * hint::SETS)
 }
 
 /// The maps in a directory of pins. Their names are in capitals, unlike those of programs and links.

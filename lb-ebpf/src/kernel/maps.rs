@@ -19,7 +19,7 @@ use lb_common::{
     connection::Connection,
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
-    limits,
+    hint, limits,
     mark::{ClassKey, Found, Prefix, Range, Rule},
     neighbour::{Neighbour, VOUCHES, Vouch},
     reason::COUNTERS,
@@ -49,6 +49,9 @@ pub static TABLE: Array<Table, 1, MAPPABLE> = Array::new();
 
 #[btf_map]
 pub static INDEX: Array<Bucket, 16, MAPPABLE> = Array::new();
+/// Hints of every CPU, one CPU's after the other's.
+#[btf_map]
+pub static HINTS: Array<hint::Set, { hint::SETS as usize }> = Array::new();
 #[btf_map]
 pub static CONNECTIONS: Array<Connection, 16, MAPPABLE> = Array::new();
 #[btf_map]

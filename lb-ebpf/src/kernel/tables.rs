@@ -8,7 +8,9 @@ use aya_ebpf::{
         BPF_NOEXIST, bpf_fib_lookup as FibLookup,
     },
     btf_maps::lpm_trie::Key,
-    helpers::{bpf_fib_lookup, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop},
+    helpers::{
+        bpf_fib_lookup, bpf_get_prandom_u32, bpf_get_smp_processor_id, bpf_ktime_get_coarse_ns, bpf_loop,
+    },
 };
 use core::{
     arch::asm,
@@ -26,6 +28,7 @@ use lb_common::{
     connection::Connection,
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
+    hint,
     mark::{ClassKey, Found, Prefix, Range},
     neighbour::{Neighbour, Vouch},
     reason::{COUNTERS, Reason},
@@ -111,6 +114,12 @@ impl Tables for Maps {
     #[inline(always)]
     fn bucket(&self, hash: u32) -> Option<&mut Bucket> {
         element!(maps::INDEX.get_ptr_mut(hash & globals::INDEX_MASK.load()))
+    }
+
+    #[inline(always)]
+    fn hints(&self, hash: u32) -> Option<&mut hint::Set> {
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        element!(maps::HINTS.get_ptr_mut(cpu * hint::SETS | hash % hint::SETS))
     }
 
     #[inline(always)]

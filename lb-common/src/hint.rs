@@ -1,0 +1,50 @@
+//! Where a CPU remembers that packets of a flow belong to a connection: what the index would say, in a place so
+//! small that the processor's cache holds it for many flows. The connection itself tells whether it is true.
+
+use crate::bucket::{Direction, direction};
+
+/// Sets of hints of a CPU: a megabyte.
+pub const SETS: u32 = 1 << 16;
+/// Hints of flows whose hashes share a set, the latest first; 0 where there is none.
+pub type Set = [u32; 4];
+
+/// Slots from here on are too large for a hint.
+const SLOTS: u32 = (1 << 24) - 1;
+const TAG: u32 = 0xfe;
+
+/// The hint at a flow's connection: its slot, from 1, seven bits of the flow's hash by which no set is chosen,
+/// and the direction.
+#[inline(always)]
+pub const fn hint(hash: u64, slot: u32, direction: Direction) -> Option<u32> {
+    if slot < SLOTS { Some((slot + 1) << 8 | tag(hash) | direction as u32) } else { None }
+}
+
+/// Where a hint leads for a flow with this hash, if anywhere.
+#[inline(always)]
+pub const fn slot(hint: u32, hash: u64) -> Option<(u32, Direction)> {
+    if (hint ^ tag(hash)) & TAG == 0 && hint != 0 {
+        Some(((hint >> 8).wrapping_sub(1), direction(hint as u64)))
+    } else {
+        None
+    }
+}
+
+#[inline(always)]
+const fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32 & TAG
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_leads_back_for_the_hash_it_was_made_of() {
+        let hash = 0xdead_beef_1234_5678;
+        let made = hint(hash, SLOTS - 1, Direction::Reply).unwrap();
+        assert_eq!(slot(made, hash), Some((SLOTS - 1, Direction::Reply)));
+        assert_eq!(slot(made, hash ^ 1 << 33), None);
+        assert_eq!(slot(0, 0), None);
+        assert_eq!(hint(hash, SLOTS, Direction::Forward), None);
+    }
+}
