@@ -3,10 +3,23 @@
 
 use crate::bucket::{Direction, direction};
 
-/// Sets of hints of a CPU: a megabyte.
-pub const SETS: u32 = 1 << 16;
+/// The most sets that a CPU has: 4 MiB of them. Larger ones are in no cache either.
+const SETS_MAX: u32 = 1 << 18;
 /// Hints of flows whose hashes share a set, the latest first; 0 where there is none.
 pub type Set = [u32; 4];
+
+/// Sets of each of `cpus` CPUs for a table of `connections`: together they have room for both flows of each
+/// connection. A power of two.
+pub const fn sets(connections: u32, cpus: u32) -> u32 {
+    let wanted = connections / 2 / cpus;
+    if wanted < 1 {
+        1
+    } else if wanted > SETS_MAX {
+        SETS_MAX
+    } else {
+        wanted.next_power_of_two()
+    }
+}
 
 /// Slots from here on are too large for a hint.
 const SLOTS: u32 = (1 << 24) - 1;
@@ -37,6 +50,14 @@ const fn tag(hash: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_cpus_together_have_a_hint_for_each_flow() {
+        assert_eq!(sets(1 << 20, 2), 1 << 18);
+        assert_eq!(sets(1 << 20, 64), 1 << 13);
+        assert_eq!(sets(1 << 27, 1), SETS_MAX);
+        assert_eq!(sets(16, 300), 1);
+    }
 
     #[test]
     fn a_hint_leads_back_for_the_hash_it_was_made_of() {

@@ -126,7 +126,7 @@ impl HostTables {
             random: Cell::new(0x9e37_79b9),
             settings: Settings::new(connections, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]),
             buckets: Elements::new(buckets(connections)),
-            hints: Elements::new(hint::SETS),
+            hints: Elements::new(hint::sets(connections, 1)),
             connections: Elements::new(connections),
             used: Cell::new(0),
             services: HashMap::new(),
@@ -182,7 +182,7 @@ impl Tables for HostTables {
     }
 
     fn hints(&self, hash: u32) -> Option<&mut hint::Set> {
-        self.hints.at(hash % hint::SETS)
+        self.hints.at(hash & (self.hints.0.len() as u32 - 1))
     }
 
     fn connection(&self, slot: u32) -> Option<&mut Connection> {

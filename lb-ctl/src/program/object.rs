@@ -83,14 +83,18 @@ impl Instance {
         let generic = u8::from(variant.mode == Mode::Generic);
         let (partial, trace) = (u8::from(variant.partial), u8::from(variant.trace.is_some()));
         let mask = index - 1;
+        let cpus = u32::try_from(nr_cpus().map_err(|(path, error)| anyhow!("{path}: {error}"))?)?;
+        let sets = hint::sets(variant.connections, cpus);
+        let hints_mask = sets - 1;
 
         let mut loader = EbpfLoader::new();
         loader
             .map_max_entries("INDEX", index)
-            .map_max_entries("HINTS", hints()?)
+            .map_max_entries("HINTS", sets * cpus)
             .map_max_entries("CONNECTIONS", variant.connections)
             .map_max_entries("FREE", variant.connections)
             .override_global("INDEX_MASK", &mask, true)
+            .override_global("HINTS_MASK", &hints_mask, true)
             .override_global("TRACE", &trace, true)
             .override_global("TRACE_CLIENT", &client, true)
             .override_global("TRACE_SERVICE", &service, true)
@@ -246,12 +250,6 @@ fn replace_pin(mut program: Hooked<'_>, pins: &Path, name: &str) -> Result<()> {
 /// log, its further programs).
 fn is_shared(name: &str) -> bool {
     !name.starts_with('.') && name != "AYA_LOGS" && name != STAGES
-}
-
-/// Hints of all CPUs.
-fn hints() -> Result<u32> {
-    let cpus = nr_cpus().map_err(|(path, error)| anyhow!("{path}: {error}"))?;
-    Ok(u32::try_from(cpus)? * hint::SETS)
 }
 
 /// The maps in a directory of pins. Their names are in capitals, unlike those of programs and links.

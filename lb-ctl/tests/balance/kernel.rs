@@ -12,6 +12,7 @@ use aya::{
     Ebpf, EbpfLoader, Pod, TestRunResult,
     maps::{Array, HashMap, PerCpuArray, ProgramArray, Stack},
     programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
+    util::nr_cpus,
 };
 use lb_common::{
     backend::{Backend, Member},
@@ -19,6 +20,7 @@ use lb_common::{
     connection::{Connection, state},
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
+    hint,
     reason::COUNTERS,
     scheduler::Turn,
     service::{Service, ServiceKey},
@@ -94,15 +96,20 @@ impl Kernel {
             Hook::Tc => (TC, 0, 0),
         };
         let mask = buckets(connections) - 1;
+        let cpus = nr_cpus().unwrap() as u32;
+        let sets = hint::sets(connections, cpus);
+        let hints_mask = sets - 1;
         let mut loader = EbpfLoader::new();
         if hook != Hook::Tc {
             loader.override_global("GENERIC", &generic, true).override_global("PARTIAL", &partial, true);
         }
         let mut ebpf = loader
             .map_max_entries("INDEX", mask + 1)
+            .map_max_entries("HINTS", sets * cpus)
             .map_max_entries("CONNECTIONS", connections)
             .map_max_entries("FREE", connections)
             .override_global("INDEX_MASK", &mask, true)
+            .override_global("HINTS_MASK", &hints_mask, true)
             .load(object)
             .unwrap();
         for name in Stage::ALL.map(Stage::name).into_iter().chain(["balance", "arm", "disarm"]) {
@@ -163,7 +170,7 @@ impl Kernel {
         // The answers in the scenario before were others.
         let mut heard: PerCpuArray<_, Heard> =
             PerCpuArray::try_from(self.ebpf.map_mut("HEARD").unwrap()).unwrap();
-        let cpus = aya::util::nr_cpus().unwrap();
+        let cpus = nr_cpus().unwrap();
         for place in 0..heard.len() {
             heard.set(place, vec![Heard([0; 8]); cpus].try_into().unwrap(), 0).unwrap();
         }

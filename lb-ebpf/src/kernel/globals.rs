@@ -15,6 +15,10 @@ pub static PARTIAL: Global<u8> = Global::new(1);
 #[unsafe(no_mangle)]
 pub static INDEX_MASK: Global<u32> = Global::new(0);
 
+/// Sets of hints of a CPU less one.
+#[unsafe(no_mangle)]
+pub static HINTS_MASK: Global<u32> = Global::new(0);
+
 /// 1 while decisions are traced.
 #[unsafe(no_mangle)]
 pub static TRACE: Global<u8> = Global::new(0);

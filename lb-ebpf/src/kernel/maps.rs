@@ -51,7 +51,7 @@ pub static TABLE: Array<Table, 1, MAPPABLE> = Array::new();
 pub static INDEX: Array<Bucket, 16, MAPPABLE> = Array::new();
 /// Hints of every CPU, one CPU's after the other's.
 #[btf_map]
-pub static HINTS: Array<hint::Set, { hint::SETS as usize }> = Array::new();
+pub static HINTS: Array<hint::Set, 1> = Array::new();
 #[btf_map]
 pub static CONNECTIONS: Array<Connection, 16, MAPPABLE> = Array::new();
 #[btf_map]

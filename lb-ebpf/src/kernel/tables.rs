@@ -118,8 +118,8 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn hints(&self, hash: u32) -> Option<&mut hint::Set> {
-        let cpu = unsafe { bpf_get_smp_processor_id() };
-        element!(maps::HINTS.get_ptr_mut(cpu * hint::SETS | hash % hint::SETS))
+        let (cpu, mask) = (unsafe { bpf_get_smp_processor_id() }, globals::HINTS_MASK.load());
+        element!(maps::HINTS.get_ptr_mut(cpu * (mask + 1) + (hash & mask)))
     }
 
     #[inline(always)]
