@@ -78,19 +78,14 @@ pub fn of(rows: &[Row]) -> Vec<Bar> {
     let limit = limit.map(|limit| format!("a bare redirect is {limit:.1} times as fast"));
     bar("one core, new connections, times as fast as nftables", "nftables", false, 4.0, "×", times, limit);
     for case in ["a new connection", "a request, kept alive"] {
-        for (who, wanted) in [("nftables", 0.9), ("HAProxy", 0.65)] {
-            let share = rows.times(Part::User, case, "ours", who);
-            let routing = rows.times(Part::User, case, "plain routing", who);
+        for (peer, wanted) in [("nftables", 0.9), ("HAProxy", 0.65)] {
+            let routing = rows.times(Part::User, case, "plain routing", peer);
             let because = routing.map(|share| format!("plain routing, without a balancer, needs {share:.2}"));
-            bar(
-                &format!("processor time of {case}, share of {who}'s"),
-                who,
-                true,
-                wanted,
-                "×",
-                share,
-                because,
-            );
+            for (who, hook) in [("ours", "XDP"), ("ours by tc", "tc")] {
+                let share = rows.times(Part::User, case, who, peer);
+                let measure = format!("processor time of {case} by {hook}, share of {peer}'s");
+                bar(&measure, peer, true, wanted, "×", share, because.clone());
+            }
         }
     }
     let times = rows.times(Part::Ipvs, "1,024 flows", "IPVS", "ours");

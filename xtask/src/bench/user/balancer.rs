@@ -20,18 +20,22 @@ pub enum Balancer {
     /// The kernel forwards, and balances nothing.
     Routing,
     Ours,
+    /// The same by tc, which does not cut large segments up.
+    OursByTc,
     Nftables,
     Haproxy,
     NginxStream,
 }
 
 impl Balancer {
-    pub const ALL: [Self; 5] = [Self::Routing, Self::Ours, Self::Nftables, Self::Haproxy, Self::NginxStream];
+    pub const ALL: [Self; 6] =
+        [Self::Routing, Self::Ours, Self::OursByTc, Self::Nftables, Self::Haproxy, Self::NginxStream];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Routing => "plain routing",
             Self::Ours => "ours",
+            Self::OursByTc => "ours by tc",
             Self::Nftables => "nftables",
             Self::Haproxy => "HAProxy",
             Self::NginxStream => "nginx stream",
@@ -48,11 +52,12 @@ impl Balancer {
         let directory = lab.site.directory();
         match self {
             Self::Routing => Ok(vec![]),
-            Self::Ours => {
+            Self::Ours | Self::OursByTc => {
+                let hook = if self == Self::Ours { ["--mode", "native"] } else { ["--hook", "tc"] };
                 // What takes redirected packets, as a network card would.
                 lab.client.run(["ethtool", "-K", "eth0", "gro", "on"])?;
                 lab.switch.run(["ethtool", "-K", "balancer", "gro", "on"])?;
-                lab.balancer.lb_ctl(["load", "outside", "inside", "--mode", "native"])?;
+                lab.balancer.lb_ctl(["load", "outside", "inside"].iter().chain(&hook))?;
                 for port in PORTS {
                     let (service, backend) = (format!("{VIP}:{port}"), format!("{SERVER}:{port}"));
                     lab.balancer.lb_ctl(["service", "add", "-t", &service, "-s", "wlc"])?;
