@@ -247,8 +247,22 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
     connection.backend_port = port;
     connection.protocol = flow.protocol as u8;
     connection.flags = member.method as u8 & flags::METHOD;
+    connection.controlled = choice.source;
+    if choice.source != 0 {
+        connection.flags |= flags::FULL_NAT;
+    }
+    // As soon as it can be told where the entry for replies will lie: the rest is done while its bucket
+    // comes from memory, together with the slot.
+    let replies = reply_flow(tables, connection);
+    let reply = index::hash(&replies, settings);
+    if choice.how & how::ONE_PACKET == 0 {
+        index::touch(tables, reply);
+    }
     if is_any {
         connection.flags |= flags::ANY_PORT;
+    }
+    if choice.source != 0 && choice.how & how::TOLD != 0 {
+        connection.flags |= flags::UNTOLD;
     }
     let is_same = (backend.address, connection.backend_port) == (flow.destination, flow.destination_port);
     if member.method != method::NAT || is_same {
@@ -259,7 +273,6 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
     connection.to_client.interface = 0;
     connection.backend_index = member.backend;
     connection.template = choice.template;
-    connection.controlled = choice.source;
     let first = match flow.protocol as u8 {
         protocol::UDP => state::UDP,
         protocol::SCTP => state::SCTP,
@@ -276,20 +289,10 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
         }
         return Ok(slot);
     }
-    if choice.source != 0 {
-        connection.flags |= flags::FULL_NAT;
-        if choice.how & how::TOLD != 0 {
-            connection.flags |= flags::UNTOLD;
-        }
-    }
     let word = next_use(connection.word, first);
     // Nobody can find the slot before it is in the index, and entering it there is a full barrier.
     connection.word = word;
     let hash = index::hash(flow, settings);
-    let replies = reply_flow(tables, connection);
-    let reply = index::hash(&replies, settings);
-    // Before the first barrier, so that this cache line comes together with the slot's.
-    index::touch(tables, reply);
     bind(tables, backend, member);
 
     if !index::insert(tables, reply, slot, Direction::Reply)

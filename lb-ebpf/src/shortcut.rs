@@ -127,9 +127,12 @@ fn forward<F: Frame, T: Tables>(
     packet: &Packet,
 ) -> Option<Outcome> {
     let hash = index::hash(&packet.flow, settings);
-    let Some(found) = index::recall(tables, &packet.flow, hash) else {
-        return foreign(tables, settings, packet);
+    // A SYN most often has no connection, and a hint would be one cache line more to wait for.
+    let found = match packet.tcp_flags & SYN {
+        0 => index::recall(tables, &packet.flow, hash),
+        _ => index::find(tables, &packet.flow, hash),
     };
+    let Some(found) = found else { return foreign(tables, settings, packet) };
     let now = tables.now();
     if packet.flow.protocol as u8 == protocol::TCP
         && (found.word as u8 != ESTABLISHED || packet.tcp_flags & (SYN | FIN | RST | ACK) != ACK)

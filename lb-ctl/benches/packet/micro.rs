@@ -14,7 +14,7 @@ const ROUNDS: usize = 7;
 /// What `micro` takes.
 #[derive(clap::Args, Default)]
 pub struct Args {
-    /// Only cases whose name contains this, beside the floors.
+    /// Only the case with this name, or where there is none those whose name contains it, beside the floors.
     #[arg(long)]
     only: Option<String>,
 }
@@ -22,9 +22,11 @@ pub struct Args {
 /// Runs all rounds, and prints a line for each case.
 pub fn run(args: &Args) {
     let mut cases = cases();
-    cases.retain(|case| {
-        case.is_floor() || args.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
-    });
+    if let Some(only) = &args.only {
+        let is_name = cases.iter().any(|case| case.name == only.as_str());
+        let is_meant = |name: &str| if is_name { name == only } else { name.contains(only.as_str()) };
+        cases.retain(|case| case.is_floor() || is_meant(&case.name));
+    }
     let mut balancers: Vec<(Balancer, Instance)> = Vec::new();
     for balancer in Balancer::ALL {
         if cases.iter().any(|case| case.balancer == balancer) {
