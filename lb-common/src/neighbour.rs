@@ -1,5 +1,6 @@
 //! Neighbours: the machines that packets leave to.
 
+use crate::address::Address;
 use bytemuck::{Pod, Zeroable};
 
 /// A neighbour, by the interface that leads to it and its MAC address.
@@ -61,5 +62,38 @@ impl Neighbour {
         let high = self.mac[0] as u32 ^ self.interface << 16;
         // The upper bits of a product depend on all bits of its factor.
         (low ^ high).wrapping_mul(0x9e37_79b1) >> (32 - VOUCHES.ilog2())
+    }
+}
+
+/// A destination whose next hop does not tell its MAC address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Silence {
+    /// The destination; several share a place, and who has it keeps it while it is asked for.
+    pub destination: Address,
+    /// Tick at which the kernel did not know the address for the first time.
+    pub since: u32,
+    /// Tick at which it last did not.
+    pub last: u32,
+    /// Tick at which a packet was last left to the kernel, so that it asks for the address.
+    pub asked: u32,
+    /// How many packets have been answered since then.
+    pub answered: u32,
+}
+
+const _: () = assert!(size_of::<Silence>() == 32);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for Silence {}
+
+/// Places for silences; a power of two.
+pub const SILENCES: u32 = 1024;
+
+impl Silence {
+    /// Where a destination's silence lies.
+    #[inline(always)]
+    pub const fn place(destination: Address) -> u32 {
+        let mixed = destination.words[0] ^ destination.words[1];
+        (mixed.wrapping_mul(0x9fb2_1c65_1e98_df25) >> (64 - SILENCES.ilog2())) as u32
     }
 }

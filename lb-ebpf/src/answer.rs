@@ -24,6 +24,8 @@ pub enum Answer {
     TimeExceeded = 1,
     /// It is larger than what the way to the backend takes.
     TooBig = 2,
+    /// The way to the backend ends at somebody who does not answer: host or address unreachable.
+    HostUnreachable = 3,
 }
 
 impl Answer {
@@ -34,6 +36,7 @@ impl Answer {
             Reason::NoBackend => Some(Self::Unreachable),
             Reason::TtlExpired => Some(Self::TimeExceeded),
             Reason::TooBig => Some(Self::TooBig),
+            Reason::NeighbourSilent => Some(Self::HostUnreachable),
             _ => None,
         }
     }
@@ -44,7 +47,8 @@ impl Answer {
         match number {
             0 => Self::Unreachable,
             1 => Self::TimeExceeded,
-            _ => Self::TooBig,
+            2 => Self::TooBig,
+            _ => Self::HostUnreachable,
         }
     }
 
@@ -58,6 +62,8 @@ impl Answer {
             (Self::TimeExceeded, false) => (icmp::v6::TIME_EXCEEDED, 0),
             (Self::TooBig, true) => (icmp::v4::UNREACHABLE, icmp::v4::FRAGMENTATION_NEEDED),
             (Self::TooBig, false) => (icmp::v6::TOO_BIG, 0),
+            (Self::HostUnreachable, true) => (icmp::v4::UNREACHABLE, icmp::v4::HOST),
+            (Self::HostUnreachable, false) => (icmp::v6::UNREACHABLE, icmp::v6::ADDRESS),
         }
     }
 
@@ -68,9 +74,13 @@ impl Answer {
             Self::Unreachable => (Reason::AnsweredUnreachable, Reason::NoBackend),
             Self::TimeExceeded => (Reason::AnsweredTimeExceeded, Reason::TtlExpired),
             Self::TooBig => (Reason::AnsweredTooBig, Reason::TooBig),
+            Self::HostUnreachable => (Reason::AnsweredHostUnreachable, Reason::NeighbourSilent),
         }
     }
 }
+
+/// TTL or hop limit of what we send.
+pub const TTL: u8 = 64;
 
 /// The longest ICMP error (RFC 1812 §4.3.2.3) and the longest ICMPv6 error (RFC 4443 §2.4).
 const LONGEST: [usize; 2] = [576, 1280];
@@ -134,7 +144,9 @@ fn build<F: Frame, T: Tables>(
         frame.store(ethernet::LENGTH + ethernet::TAG_LENGTH, tags[1])?;
     }
     let (kind, code) = answer.kind(packet.is_ipv4());
-    write(frame, packet, Icmp { kind, code, checksum: 0, detail: mtu.to_be() }, length)?;
+    // The kernel routes what it is left, and takes one off.
+    let ttl = if sent { TTL } else { TTL + 1 };
+    write(frame, packet, Icmp { kind, code, checksum: 0, detail: mtu.to_be() }, ttl, length)?;
     let reason = answer.reasons().0;
     Ok(match (sent, transmit) {
         (false, _) => Outcome::of(Reason::AnsweredKernel),
@@ -146,15 +158,27 @@ fn build<F: Frame, T: Tables>(
 /// Writes the headers of an ICMP message from a packet's destination to its source, where the packet's
 /// own IP header was. What follows them is its data; `length` is that of the IP packet.
 #[inline(always)]
-pub fn write<F: Frame>(frame: &mut F, packet: &Packet, header: Icmp, length: usize) -> Result<(), Reason> {
+pub fn write<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    header: Icmp,
+    ttl: u8,
+    length: usize,
+) -> Result<(), Reason> {
     match packet.is_ipv4() {
-        true => write_ipv4(frame, packet, header, length),
-        false => write_ipv6(frame, packet, header, length),
+        true => write_ipv4(frame, packet, header, ttl, length),
+        false => write_ipv6(frame, packet, header, ttl, length),
     }
 }
 
 #[inline(always)]
-fn write_ipv4<F: Frame>(frame: &mut F, packet: &Packet, error: Icmp, length: usize) -> Result<(), Reason> {
+fn write_ipv4<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    error: Icmp,
+    ttl: u8,
+    length: usize,
+) -> Result<(), Reason> {
     let header = Ipv4 {
         version_length: 0x45,
         // RFC 1812 §4.3.2.5: precedence 6, internetwork control.
@@ -162,7 +186,7 @@ fn write_ipv4<F: Frame>(frame: &mut F, packet: &Packet, error: Icmp, length: usi
         length: (length as u16).to_be(),
         identification: 0,
         fragment: 0,
-        ttl: 64,
+        ttl,
         protocol: protocol::ICMP,
         checksum: 0,
         source: packet.flow.destination.ipv4(),
@@ -173,14 +197,20 @@ fn write_ipv4<F: Frame>(frame: &mut F, packet: &Packet, error: Icmp, length: usi
 }
 
 #[inline(always)]
-fn write_ipv6<F: Frame>(frame: &mut F, packet: &Packet, error: Icmp, length: usize) -> Result<(), Reason> {
+fn write_ipv6<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    error: Icmp,
+    ttl: u8,
+    length: usize,
+) -> Result<(), Reason> {
     let payload = length - ipv6::LENGTH;
     let (source, destination) = (packet.flow.destination, packet.flow.source);
     let header = Ipv6 {
         version_flow: 0x6000_0000u32.to_be(),
         length: (payload as u16).to_be(),
         next: protocol::ICMPV6,
-        hop_limit: 64,
+        hop_limit: ttl,
         source: bytemuck::cast(source.words),
         destination: bytemuck::cast(destination.words),
     };

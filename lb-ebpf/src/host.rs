@@ -23,7 +23,7 @@ use lb_common::{
     hint,
     limits::SERVICE_SLOTS,
     mark::{ClassKey, Found, Prefix, Range},
-    neighbour::{Neighbour, VOUCHES, Vouch},
+    neighbour::{Neighbour, SILENCES, Silence, VOUCHES, Vouch},
     scheduler::{NO_BACKEND, Turn},
     service::{Service, ServiceKey},
     settings::Settings,
@@ -112,6 +112,8 @@ pub struct HostTables {
     pub free: RefCell<Vec<u32>>,
     /// What connections heard of neighbours.
     pub vouched: Elements<Vouch>,
+    /// Destinations whose next hop does not answer.
+    pub silent: Elements<Silence>,
     /// Whether the next look at a neighbour says that a probe is due.
     pub probe: Cell<bool>,
     /// ICMP answers that may still be sent.
@@ -149,6 +151,7 @@ impl HostTables {
             text: Elements::new(1),
             free: RefCell::default(),
             vouched: Elements::new(VOUCHES),
+            silent: Elements::new(SILENCES),
             probe: Cell::new(false),
             answers: Cell::new(u32::MAX),
         }
@@ -299,6 +302,10 @@ impl Tables for HostTables {
 
     fn vouch(&self, place: u32) -> Option<&mut Vouch> {
         self.vouched.at(place)
+    }
+
+    fn silence(&self, place: u32) -> Option<&mut Silence> {
+        self.silent.at(place)
     }
 
     fn is_probe_due(&self, _neighbour: Neighbour) -> bool {

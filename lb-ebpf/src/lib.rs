@@ -203,7 +203,7 @@ pub fn send<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) 
 #[inline(always)]
 fn try_send<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet, tracked: Tracked) -> Outcome {
     let exit = nexthop::resolve(frame, tables, tracked, packet, tables.now());
-    if let Err(reason @ (Reason::LocalBackend | Reason::DirectReply)) = exit {
+    if let Err(reason @ (Reason::LocalBackend | Reason::DirectReply | Reason::NeighbourSilent)) = exit {
         return Outcome::of(reason);
     }
     let Some(connection) = tables.connection(tracked.slot) else { return Outcome::of(Reason::Raced) };

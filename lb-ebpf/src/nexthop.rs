@@ -9,6 +9,7 @@
 //! after [`LASTING`], because the change may concern it alone.
 
 mod heard;
+mod silence;
 
 use crate::{
     Frame, Reason, Route, Steps, Tables,
@@ -211,7 +212,11 @@ pub fn refresh<F: Frame, T: Tables>(
                 set_source(tables, index, interface, address);
             }
             hop.interface = 0;
-            Err(Reason::KernelNeighbour)
+            let may_answer = tracked.direction == Direction::Forward && method != method::TUNNEL;
+            Err(match may_answer && !packet.is_icmp() && silence::is_told(tables, destination, now) {
+                true => Reason::NeighbourSilent,
+                false => Reason::KernelNeighbour,
+            })
         }
         Route::Host => {
             hop.interface = 0;
@@ -227,6 +232,7 @@ pub fn refresh<F: Frame, T: Tables>(
     };
     hop.generation = vouch(tables, &before, hop, now);
     known?;
+    silence::end(tables, destination);
     *heard = Heard { source: asked, destination, interface: frame.interface(), reserved: 0, hop: *hop };
     if hop.exit == exit::KERNEL {
         Err(Reason::KernelDevice)

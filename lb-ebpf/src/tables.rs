@@ -24,7 +24,7 @@ use lb_common::{
     fragment::{FragmentKey, FragmentPorts},
     hint,
     mark::{ClassKey, Found, Prefix, Range},
-    neighbour::{Neighbour, Vouch},
+    neighbour::{Neighbour, Silence, Vouch},
     scheduler::Turn,
     service::{Service, ServiceKey},
     settings::Settings,
@@ -114,6 +114,8 @@ pub trait Tables {
     fn is_probe_due(&self, neighbour: Neighbour) -> bool;
     /// What connections heard of the neighbours that share a place.
     fn vouch(&self, place: u32) -> Option<&mut Vouch>;
+    /// What is known of the destinations that share a place and whose next hop does not answer.
+    fn silence(&self, place: u32) -> Option<&mut Silence>;
     /// Whether one more ICMP answer may be sent now.
     fn may_answer(&self) -> bool;
 

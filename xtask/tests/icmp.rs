@@ -2,11 +2,17 @@
 
 mod through;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::ErrorKind,
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
-use through::{Path, loaded, service};
-use xtask::lab::{Lab, UdpEcho, VIP, VIP6, udp};
+use anyhow::{Result, bail, ensure};
+use through::{PATIENCE, Path, loaded, service};
+use xtask::lab::{Conversation, Lab, UdpEcho, VIP, VIP6, udp};
 
 #[test]
 fn the_host_answers_ping_to_the_service_address() -> Result<()> {
@@ -96,6 +102,38 @@ fn a_server_learns_the_smaller_mtu_of_the_clients_link() -> Result<()> {
 }
 
 #[test]
+fn a_client_of_a_server_that_is_gone_is_told_so() -> Result<()> {
+    for path in [Path::Kernel, Path::Redirect, Path::Tc] {
+        let lab = loaded(path, 1500)?;
+        service(&lab.balancer, "-t", 80, 1)?;
+        lab.web1.ip("link set eth0 down")?;
+        lab.balancer.ip("neigh flush dev inside")?;
+        for (from, vip) in [("0.0.0.0", VIP), ("::", VIP6)] {
+            let (from, to): (IpAddr, IpAddr) = (from.parse()?, vip.parse()?);
+            let began = Instant::now();
+            let Err(error) = Conversation::open(&lab.client, (from, 0), (to, 80), PATIENCE)? else {
+                bail!("{path:?} {vip}: somebody answered")
+            };
+            let took = began.elapsed();
+            ensure!(error.kind() == ErrorKind::HostUnreachable, "{path:?} {vip}: {error} after {took:?}");
+            ensure!(took > Duration::from_secs(2), "{path:?} {vip}: told after {took:?}");
+        }
+        // The client that is told need not be the one whose packet makes the kernel ask again.
+        lab.web1.ip("link set eth0 up")?;
+        lab.web1.gateways(&["192.168.33.100"])?;
+        through::eventually(|| {
+            let answer = through::curl(&lab.client, &format!("http://{VIP}"))?;
+            ensure!(answer == "Web1 called.\n", "{path:?}: {answer}");
+            Ok(())
+        })?;
+        let counters = through::counters(&lab.balancer)?;
+        let told = ["AnsweredHostUnreachable", "AnsweredKernel"].map(|name| counters.contains_key(name));
+        ensure!(told == [path != Path::Kernel, path == Path::Kernel], "{path:?}: {counters:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn an_mtu_error_from_a_router_behind_the_balancer_reaches_its_client() -> Result<()> {
     for path in [Path::Kernel, Path::Redirect] {
         let lab = loaded(path, 1500)?;
@@ -118,7 +156,7 @@ fn an_mtu_error_from_a_router_behind_the_balancer_reaches_its_client() -> Result
             // The first is too long and is lost; the kernel fragments those after it.
             through::eventually(|| {
                 let socket = udp(&lab.client, &format!("{vip}:7000"))?;
-                socket.set_read_timeout(Some(through::PATIENCE / 10))?;
+                socket.set_read_timeout(Some(PATIENCE / 10))?;
                 socket.send(&[7; 1400])?;
                 ensure!(socket.recv(&mut [0; 1500])? == 1400, "a datagram cut short");
                 Ok(())

@@ -21,6 +21,7 @@ use lb_common::{
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
     hint,
+    neighbour::Silence,
     reason::COUNTERS,
     scheduler::Turn,
     service::{Service, ServiceKey},
@@ -179,6 +180,10 @@ impl Kernel {
             HashMap::try_from(self.ebpf.map_mut("PROBES").unwrap()).unwrap();
         for neighbour in probes.keys().collect::<Vec<_>>() {
             probes.remove(&neighbour.unwrap()).unwrap();
+        }
+        for ends in BOTH {
+            let silent = ends.silent.parse::<SocketAddr>().unwrap().ip().into();
+            self.set("SILENT", Silence::place(silent), Silence::default());
         }
         for (place, address) in [0, ADDRESSES].into_iter().zip(pool) {
             self.set("POOL", place, address);

@@ -87,6 +87,6 @@ fn ask<F: Frame>(frame: &mut F, packet: &Packet, backend: Address) -> Result<Out
     let inverse = Flow { source: backend, destination: packet.flow.source, ..packet.flow };
     let answered = Packet { flow: inverse, ..*packet };
     // As long as before: a checksum that the kernel has still to fill in lies within the packet.
-    answer::write(frame, &answered, header, packet.length() as usize)?;
+    answer::write(frame, &answered, header, answer::TTL, packet.length() as usize)?;
     Ok(Outcome::of(Reason::NeighbourAsked))
 }

@@ -21,7 +21,7 @@ use lb_common::{
     fragment::{FragmentKey, FragmentPorts},
     hint, limits,
     mark::{ClassKey, Found, Prefix, Range, Rule},
-    neighbour::{Neighbour, VOUCHES, Vouch},
+    neighbour::{Neighbour, SILENCES, Silence, VOUCHES, Vouch},
     reason::COUNTERS,
     scheduler::Turn,
     service::{Service, ServiceKey},
@@ -125,6 +125,8 @@ pub static DEVICES: HashMap<u32, Device, { limits::DEVICES as usize }> = HashMap
 pub static PROBES: LruHashMap<Neighbour, u32, 4096> = LruHashMap::new();
 #[btf_map]
 pub static VOUCHED: Array<Vouch, { VOUCHES as usize }> = Array::new();
+#[btf_map]
+pub static SILENT: Array<Silence, { SILENCES as usize }> = Array::new();
 
 /// Answers of the kernel's routing, as this CPU has heard them.
 #[btf_map]

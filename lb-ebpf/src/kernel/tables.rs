@@ -30,7 +30,7 @@ use lb_common::{
     fragment::{FragmentKey, FragmentPorts},
     hint,
     mark::{ClassKey, Found, Prefix, Range},
-    neighbour::{Neighbour, Vouch},
+    neighbour::{Neighbour, Silence, Vouch},
     reason::{COUNTERS, Reason},
     scheduler::{NO_BACKEND, Turn},
     service::{Service, ServiceKey},
@@ -323,6 +323,11 @@ impl Tables for Maps {
     #[inline(always)]
     fn vouch(&self, place: u32) -> Option<&mut Vouch> {
         element!(maps::VOUCHED.get_ptr_mut(place))
+    }
+
+    #[inline(always)]
+    fn silence(&self, place: u32) -> Option<&mut Silence> {
+        element!(maps::SILENT.get_ptr_mut(place))
     }
 
     #[inline(always)]

@@ -29,6 +29,8 @@ pub mod v4 {
     pub const ECHO_REPLY: u8 = 0;
     /// Destination unreachable.
     pub const UNREACHABLE: u8 = 3;
+    /// Code: host unreachable.
+    pub const HOST: u8 = 1;
     /// Code: port unreachable.
     pub const PORT: u8 = 3;
     /// Code: fragmentation needed and "don't fragment" set.
@@ -43,6 +45,8 @@ pub mod v4 {
 pub mod v6 {
     /// Destination unreachable.
     pub const UNREACHABLE: u8 = 1;
+    /// Code: address unreachable.
+    pub const ADDRESS: u8 = 3;
     /// Code: port unreachable.
     pub const PORT: u8 = 4;
     /// Packet too big.

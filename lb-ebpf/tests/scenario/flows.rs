@@ -83,7 +83,8 @@ fn of(e: &super::Ends) -> Vec<Scenario> {
         .client_sends(
             tcp(e.client, e.vip, SYN),
             Reason::AnsweredKernel,
-            kept(unreachable(tcp(e.client, e.vip, SYN).packet())),
+            // The kernel takes one off.
+            kept(unreachable(tcp(e.client, e.vip, SYN).packet()).ttl(65)),
         ),
         {
             let padded = |packet: super::frames::Packet, mac: [[u8; 6]; 2]| {

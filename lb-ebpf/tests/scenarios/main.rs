@@ -3,6 +3,7 @@
 mod ports;
 #[path = "../scenario/mod.rs"]
 mod scenario;
+mod silence;
 
 use lb_common::{
     address::Address,
