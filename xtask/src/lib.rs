@@ -12,4 +12,5 @@ pub mod progress;
 pub mod run;
 pub mod setup;
 pub mod test;
+pub mod told;
 pub mod vm;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, build, check, dist, run, setup, test, vm};
+use xtask::{bench, build, check, dist, run, setup, test, told::Told, vm};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The tasks of this repository", arg_required_else_help = true)]
@@ -46,7 +46,9 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if !error.is::<Told>() {
+                eprintln!("error: {error:#}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -1,36 +1,42 @@
 //! A server over TCP and UDP that says its name and then echoes, as the one that IPVS was recorded with.
 
 use std::{
-    io::{Read, Write},
+    collections::HashMap,
+    io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
-    os::fd::OwnedFd,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    os::fd::{AsRawFd, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use anyhow::Result;
+use rustix::{
+    buffer::spare_capacity,
+    event::epoll::{self, CreateFlags, EventData, EventFlags},
+};
 
 use super::Namespace;
 
-/// An echo server in a namespace: threads of this process. It ends when this is dropped.
+/// An echo server in a namespace: one thread of this process, because to start one for each connection
+/// takes an emulated machine ten times as long as the connection itself. It ends when this is dropped.
 ///
 /// Over TCP it greets with its name and a newline, then answers `DATA` with `NAME:DATA`; over UDP it
 /// only answers.
 pub struct Echo {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-    // The listener as a stream: `shutdown` ends its `accept`, and only a stream has that.
+    clients: Arc<Clients>,
+    thread: Option<JoinHandle<()>>,
+    // The listener as a stream: only that has `shutdown`, which wakes the thread.
     listener: TcpStream,
 }
 
+/// Open connections by the number of their descriptor.
 #[derive(Default)]
-struct Shared {
-    ended: AtomicBool,
-    clients: Mutex<Vec<TcpStream>>,
+struct Clients(Mutex<HashMap<u64, TcpStream>>);
+
+impl Clients {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, TcpStream>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Echo {
@@ -39,23 +45,17 @@ impl Echo {
         let tcp = namespace.inside(|| TcpListener::bind(("::", port)))??;
         let udp = namespace.inside(|| UdpSocket::bind(("::", port)))??;
         let listener = TcpStream::from(OwnedFd::from(tcp.try_clone()?));
-        let shared = Arc::new(Shared::default());
-        let over_tcp = {
-            let (shared, name) = (Arc::clone(&shared), name.to_owned());
-            thread::spawn(move || accept(&tcp, &name, &shared))
-        };
-        udp.set_read_timeout(Some(Duration::from_millis(100)))?;
-        let over_udp = {
-            let (shared, name) = (Arc::clone(&shared), name.to_owned());
-            thread::spawn(move || answer(&udp, &name, &shared))
-        };
-        Ok(Self { shared, threads: vec![over_tcp, over_udp], listener })
+        let clients = Arc::new(Clients::default());
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &tcp, number(&tcp), EventFlags::IN)?;
+        epoll::add(&epoll, &udp, number(&udp), EventFlags::IN)?;
+        let server = Server { name: name.to_owned(), tcp, udp, epoll, clients: Arc::clone(&clients) };
+        Ok(Self { clients, thread: Some(thread::spawn(move || server.serve())), listener })
     }
 
     /// Closes every connection from this side: the server speaks the first FIN.
     pub fn close_all(&self) {
-        let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        for client in clients.drain(..) {
+        for (_, client) in self.clients.lock().drain() {
             // Fails for those that have ended already.
             let _ = client.shutdown(Shutdown::Both);
         }
@@ -64,49 +64,87 @@ impl Echo {
 
 impl Drop for Echo {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Relaxed);
         let _ = self.listener.shutdown(Shutdown::Both);
-        self.close_all();
-        for thread in self.threads.drain(..) {
+        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        self.close_all();
     }
 }
 
-fn accept(listener: &TcpListener, name: &str, shared: &Shared) {
-    while let Ok((client, _)) = listener.accept() {
-        if shared.ended.load(Relaxed) {
-            break;
-        }
-        let Ok(other) = client.try_clone() else { continue };
-        let mut clients = shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that the other side has closed are forgotten, or their descriptors would stay open.
-        clients.retain(|client| client.peer_addr().is_ok());
-        clients.push(other);
-        drop(clients);
-        let name = name.to_owned();
-        thread::spawn(move || converse(client, &name));
-    }
+/// What the thread has.
+struct Server {
+    name: String,
+    tcp: TcpListener,
+    udp: UdpSocket,
+    epoll: OwnedFd,
+    clients: Arc<Clients>,
 }
 
-/// One connection to its end; what goes wrong is the client's to notice.
-fn converse(mut client: TcpStream, name: &str) {
-    let mut data = [0; 4096];
-    let mut send = client.write_all(format!("{name}\n").as_bytes());
-    while send.is_ok()
-        && let Ok(length @ 1..) = client.read(&mut data)
-    {
-        send = client.write_all(&[name.as_bytes(), b":", &data[..length]].concat());
-    }
-    // The clone would keep it open.
-    let _ = client.shutdown(Shutdown::Both);
-}
-
-fn answer(socket: &UdpSocket, name: &str, shared: &Shared) {
-    let mut data = [0; 4096];
-    while !shared.ended.load(Relaxed) {
-        if let Ok((length, client)) = socket.recv_from(&mut data) {
-            let _ = socket.send_to(&[name.as_bytes(), b":", &data[..length]].concat(), client);
+impl Server {
+    fn serve(&self) {
+        let (tcp, udp) = (number(&self.tcp), number(&self.udp));
+        let mut events = Vec::with_capacity(16);
+        loop {
+            events.clear();
+            if epoll::wait(&self.epoll, spare_capacity(&mut events), None).is_err() {
+                return;
+            }
+            for epoll::Event { data, .. } in events.iter().copied() {
+                match data {
+                    // Fails once the listener is shut down.
+                    _ if data.u64() == tcp.u64() => match self.accept() {
+                        Ok(()) => {}
+                        Err(_) => return,
+                    },
+                    _ if data.u64() == udp.u64() => self.answer(),
+                    client => self.converse(client.u64()),
+                }
+            }
         }
     }
+
+    fn accept(&self) -> Result<()> {
+        let (mut client, _) = self.tcp.accept()?;
+        // Before it is greeted: whoever has heard the greeting may close all connections.
+        let mut clients = self.clients.lock();
+        // What goes wrong with a client is that one's to notice.
+        if client.write_all(format!("{}\n", self.name).as_bytes()).is_ok() {
+            let number = number(&client);
+            // An event may be that of an earlier connection with the same number.
+            client.set_nonblocking(true)?;
+            epoll::add(&self.epoll, &client, number, EventFlags::IN)?;
+            clients.insert(number.u64(), client);
+        }
+        Ok(())
+    }
+
+    /// A connection's next words, or its end.
+    fn converse(&self, number: u64) {
+        let mut clients = self.clients.lock();
+        // Closed from this side meanwhile.
+        let Some(client) = clients.get_mut(&number) else { return };
+        let mut data = [0; 4096];
+        let goes_on = match client.read(&mut data) {
+            Ok(length @ 1..) => {
+                client.write_all(&[self.name.as_bytes(), b":", &data[..length]].concat()).is_ok()
+            }
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+            Ok(0) => false,
+        };
+        if !goes_on {
+            clients.remove(&number);
+        }
+    }
+
+    fn answer(&self) {
+        let mut data = [0; 4096];
+        if let Ok((length, client)) = self.udp.recv_from(&mut data) {
+            let _ = self.udp.send_to(&[self.name.as_bytes(), b":", &data[..length]].concat(), client);
+        }
+    }
+}
+
+fn number(socket: &impl AsRawFd) -> EventData {
+    EventData::new_u64(socket.as_raw_fd() as u64)
 }

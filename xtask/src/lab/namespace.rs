@@ -56,6 +56,14 @@ impl Namespace {
         check(output, &format!("ip -n {} {arguments}", self.name))
     }
 
+    /// The same with many lines of arguments, in one process.
+    fn ip_batch(&self, lines: &str) -> Result<()> {
+        let mut ip = Command::new("ip");
+        ip.args(["-n", &self.name, "-batch", "-"]);
+        let output = output_with_input(&mut ip, lines.as_bytes())?;
+        check(output, &format!("ip -n {} -batch -\n{lines}", self.name)).map(drop)
+    }
+
     /// A veth pair from `device` here to `there` in another namespace, both ends up.
     pub fn connect(&self, device: &str, other: &Self, there: &str) -> Result<()> {
         self.ip(&format!("link add {device} type veth peer name {there} netns {}", other.name))?;
@@ -76,18 +84,13 @@ impl Namespace {
 
     /// Gives `device` addresses of either family, each with its prefix length.
     pub fn addresses(&self, device: &str, addresses: &[&str]) -> Result<()> {
-        for address in addresses {
-            self.ip(&format!("address add {address} dev {device}"))?;
-        }
-        Ok(())
+        let lines = addresses.iter().map(|address| format!("address add {address} dev {device}\n"));
+        self.ip_batch(&lines.collect::<String>())
     }
 
     /// Default routes, one per family at most.
     pub fn gateways(&self, gateways: &[&str]) -> Result<()> {
-        for gateway in gateways {
-            self.ip(&format!("route add default via {gateway}"))?;
-        }
-        Ok(())
+        self.ip_batch(&gateways.iter().map(|to| format!("route add default via {to}\n")).collect::<String>())
     }
 
     /// Makes it a router, for both families.
@@ -133,16 +136,7 @@ impl Namespace {
         input: &[u8],
     ) -> Result<Output> {
         let mut timeout = self.command("timeout");
-        timeout.args(["--kill-after=5", TIMEOUT]).args(command);
-        timeout.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = timeout.spawn()?;
-        let mut stdin = child.stdin.take().context("stdin is piped")?;
-        thread::scope(|scope| {
-            // Apart, since it may print more than a pipe holds before it has read everything. A
-            // program that ends without reading is judged by its exit code, not by our broken pipe.
-            scope.spawn(move || stdin.write_all(input));
-            Ok(child.wait_with_output()?)
-        })
+        output_with_input(timeout.args(["--kill-after=5", TIMEOUT]).args(command), input)
     }
 
     /// Runs `lb-ctl` and returns what it printed; fails if it fails.
@@ -180,6 +174,18 @@ impl Namespace {
     fn path(&self) -> PathBuf {
         Path::new("/run/netns").join(&self.name)
     }
+}
+
+fn output_with_input(command: &mut Command, input: &[u8]) -> Result<Output> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut stdin = child.stdin.take().context("stdin is piped")?;
+    thread::scope(|scope| {
+        // Apart, since it may print more than a pipe holds before it has read everything. A
+        // program that ends without reading is judged by its exit code, not by our broken pipe.
+        scope.spawn(move || stdin.write_all(input));
+        Ok(child.wait_with_output()?)
+    })
 }
 
 fn check(output: Output, command: &str) -> Result<String> {

@@ -65,9 +65,9 @@ fn step(name: &str, wanted: impl Fn(&str) -> bool, work: impl FnOnce() -> Result
     }
     println!("{name}");
     let started = Instant::now();
-    let failure = work().err().map(|error| format!("{error:#}"));
-    if let Some(failure) = &failure {
+    let step = Step::new(name, started, work());
+    if let Some(failure) = &step.failure {
         println!("{name}: {failure}");
     }
-    Item::Step(Step { name: name.to_owned(), seconds: started.elapsed().as_secs_f64(), failure }).print()
+    Item::Step(step).print()
 }

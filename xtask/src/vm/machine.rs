@@ -38,7 +38,11 @@ const TICK: Duration = Duration::from_millis(100);
 const STATUS: &str = "vm-exit-status ";
 
 /// A machine with one of Debian's kernels.
+#[derive(Clone)]
 pub struct Machine {
+    /// Which of the kernels.
+    pub version: &'static str,
+    processors: u32,
     qemu: PathBuf,
     pub(super) guest: PathBuf,
     pub(super) kernel: PathBuf,
@@ -48,12 +52,12 @@ pub struct Machine {
 
 impl Machine {
     /// Downloads and unpacks what is missing of it.
-    pub fn prepare(version: &str, package: &str) -> Result<Self> {
+    pub fn prepare(version: &'static str, package: &str) -> Result<Self> {
         let list = |text: &'static str| text.lines().collect::<Vec<_>>();
         let qemu = unpacked("qemu", &list(packages::QEMU))?;
         let guest = unpacked("guest", &list(packages::GUEST))?;
         let kernel = unpacked(&format!("linux-{version}"), &[newest(package)?.as_str()])?;
-        let machine = Self { qemu, guest, kernel, cards: false };
+        let machine = Self { version, processors: 2, qemu, guest, kernel, cards: false };
         machine.depmod()?;
         Ok(machine)
     }
@@ -61,6 +65,11 @@ impl Machine {
     /// The same with network cards, where this host can have them.
     pub fn with_cards(self) -> Self {
         Self { cards: cards::are_possible(), ..self }
+    }
+
+    /// The same with so many processors.
+    pub fn with_processors(self, processors: u32) -> Self {
+        Self { processors, ..self }
     }
 
     /// Boots it, runs a command of bash with files beside it, gives each line that it prints to `line`,
@@ -143,7 +152,8 @@ impl Machine {
         for share in ["usr/share/qemu", "usr/share/seabios"] {
             qemu.arg("-L").arg(self.qemu.join(share));
         }
-        qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "3072"]);
+        qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-m", "3072"]);
+        qemu.arg("-smp").arg(self.processors.to_string());
         qemu.args(["-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot"]);
         qemu.args([
             "-chardev",

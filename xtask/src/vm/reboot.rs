@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::Instant,
 };
@@ -14,7 +14,6 @@ use super::{
     machine::Machine,
     packages::{SYSTEMD, unpacked},
     ram_disk::RamDisk,
-    report::{Item, Step},
 };
 use crate::dist;
 
@@ -79,22 +78,25 @@ WantedBy=multi-user.target
     ("vm/www/index.html", "Web1 called.\n"),
 ];
 
-/// Boots twice.
-pub fn run(version: &str, package: &str) -> Result<Item> {
-    let started = Instant::now();
-    let failure = boots(version, package).err().map(|error| format!("{error:#}"));
-    if let Some(failure) = &failure {
-        eprintln!("{STEP}: {failure}");
-    }
-    Ok(Item::Step(Step { name: STEP.to_owned(), seconds: started.elapsed().as_secs_f64(), failure }))
+/// What the machine boots with besides its own: systemd's packages, unpacked, and ours, to be unpacked.
+pub struct Packages {
+    systemd: PathBuf,
+    ours: PathBuf,
 }
 
-fn boots(version: &str, package: &str) -> Result<()> {
-    let machine = Machine::prepare(version, package)?;
-    let systemd = unpacked("systemd", &SYSTEMD.lines().collect::<Vec<_>>())?;
+impl Packages {
+    /// Downloads and builds what is missing of it.
+    pub fn prepare() -> Result<Self> {
+        let systemd = unpacked("systemd", &SYSTEMD.lines().collect::<Vec<_>>())?;
+        Ok(Self { systemd, ours: dist::package()? })
+    }
+}
+
+/// Boots twice.
+pub fn run(machine: &Machine, packages: &Packages) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let (installed, files) = (directory.path().join("installed"), directory.path().join("files"));
-    command("dpkg-deb", &["--extract".as_ref(), &dist::package()?, &installed])?;
+    command("dpkg-deb", &["--extract".as_ref(), &packages.ours, &installed])?;
     for (path, text) in FILES {
         let path = files.join(path);
         fs::create_dir_all(path.parent().context("a file in no directory")?)?;
@@ -104,12 +106,12 @@ fn boots(version: &str, package: &str) -> Result<()> {
     File::create(&disk)?.set_len(DISK)?;
     command("mkfs.ext4", &["-q".as_ref(), &disk])?;
     // What this boot changes is gone with the next, but for the disk.
-    let trees = [&machine.guest, &systemd, &installed, &files].map(AsRef::as_ref);
+    let trees = [&machine.guest, &packages.systemd, &installed, &files].map(AsRef::as_ref);
     let ram_disk = RamDisk::new(&trees, &machine.kernel, INIT, SCRIPT, &[])?;
     for boot in ["first", "second"] {
         let started = Instant::now();
         let status = machine.boot(&ram_disk, Some(&disk), |line| {
-            eprintln!("[{version} {boot} boot {:4.0} s] {line}", started.elapsed().as_secs_f64());
+            eprintln!("[{} {boot} boot {:4.0} s] {line}", machine.version, started.elapsed().as_secs_f64());
         })?;
         ensure!(status == 0, "the {boot} boot: exit status {status}");
     }

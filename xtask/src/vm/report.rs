@@ -1,6 +1,6 @@
 //! What a machine found out: lines from the guest to the host, a table or JSON for the reader.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Instant};
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,14 @@ pub enum Item {
     Step(Step),
 }
 
+impl Step {
+    /// What has come to its end just now.
+    pub fn new(name: &str, started: Instant, result: Result<()>) -> Self {
+        let failure = result.err().map(|error| format!("{error:#}"));
+        Self { name: name.to_owned(), seconds: started.elapsed().as_secs_f64(), failure }
+    }
+}
+
 impl Item {
     /// On the guest's standard output.
     pub fn print(&self) -> Result<()> {
@@ -78,10 +86,10 @@ impl Report {
         }
     }
 
-    /// What failed.
-    pub fn failures(&self) -> impl Iterator<Item = String> {
-        let failed = self.steps.iter().filter(|step| step.failure.is_some());
-        failed.map(|step| format!("Linux {}: {}", self.release, step.name))
+    /// Each step, with what went wrong in it.
+    pub fn verdicts(&self) -> impl Iterator<Item = (String, Option<&str>)> {
+        let named = |step: &Step| format!("Linux {}: {}", self.release, step.name);
+        self.steps.iter().map(move |step| (named(step), step.failure.as_deref()))
     }
 
     /// For people.

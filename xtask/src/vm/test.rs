@@ -1,17 +1,17 @@
-//! `cargo xtask vm test`: boots each kernel, shows what the guest says, and closes with a table.
+//! `cargo xtask vm test`: boots the kernels side by side, shows what the guests say, and closes with tables.
 
-use std::{path::Path, process::Command, time::Instant};
+use std::{path::Path, process::Command, thread, time::Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 
 use super::{
     Kernel, carried, guest,
     machine::Machine,
     ram_disk::Carried,
     reboot,
-    report::{Item, Report},
+    report::{Item, Report, Step},
 };
-use crate::{build, setup};
+use crate::{build, interrupt, setup, told::Told};
 
 /// What `cargo xtask vm test` takes.
 #[derive(clap::Args)]
@@ -25,50 +25,42 @@ pub struct Args {
     /// Of the comparison with IPVS, only scripts whose name contains this
     #[arg(long, value_name = "WORD")]
     script: Option<String>,
-    /// The results as JSON on standard output instead of the table
+    /// The results as JSON on standard output instead of the tables
     #[arg(long)]
     json: bool,
 }
 
+/// What every machine gets and runs.
+struct Work {
+    command: String,
+    carried: Vec<Carried>,
+    /// What the names of the wanted steps contain.
+    only: Option<String>,
+    /// For the reboot, if that is wanted.
+    packages: Option<reboot::Packages>,
+}
+
 /// Runs it on each kernel, and fails if anything did.
 pub fn run(args: &Args) -> Result<()> {
-    let mut carried = carried()?;
     let stripped = tempfile::tempdir()?;
-    carried.extend(tests(stripped.path())?);
-    let mut command = "/vm/xtask vm guest".to_owned();
+    let mut work = Work {
+        command: "/vm/xtask vm guest".to_owned(),
+        carried: carried()?,
+        only: args.only.clone(),
+        packages: None,
+    };
+    work.carried.extend(tests(stripped.path())?);
     for (option, word) in [("--only", &args.only), ("--script", &args.script)] {
         if let Some(word) = word {
-            command += &format!(" {option} '{word}'");
+            work.command += &format!(" {option} '{word}'");
         }
     }
-    let mut reports = Vec::new();
-    let mut failures = Vec::new();
-    for (version, package) in args.kernel.each() {
-        let started = Instant::now();
-        let mut report = Report::new(version);
-        let status =
-            Machine::prepare(version, package)?.with_cards().run(
-                &command,
-                &carried,
-                |line| match Item::parse(line) {
-                    Some(item) => report.add(item),
-                    None => eprintln!("[{version} {:4.0} s] {line}", started.elapsed().as_secs_f64()),
-                },
-            )?;
-        if args.only.as_ref().is_none_or(|only| reboot::STEP.contains(only.as_str())) {
-            report.add(reboot::run(version, package)?);
-        }
-        if let (Some(word), true) = (&args.only, report.steps.is_empty()) {
-            failures.push(format!(
-                "Linux {version}: no step is called '{word}'; without --only all run, with their names"
-            ));
-        }
-        failures.extend(report.failures());
-        if status != 0 {
-            failures.push(format!("Linux {version}: exit status {status}"));
-        }
-        reports.push(report);
+    if args.only.as_ref().is_none_or(|only| reboot::STEP.contains(only.as_str())) {
+        work.packages = Some(reboot::Packages::prepare()?);
     }
+    let kernels = args.kernel.each().iter();
+    let machines = kernels.map(|(version, package)| Machine::prepare(version, package));
+    let reports = side_by_side(machines.collect::<Result<_>>()?, &work)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
     } else {
@@ -76,8 +68,65 @@ pub fn run(args: &Args) -> Result<()> {
             println!("\n{}", report.table());
         }
     }
-    ensure!(failures.is_empty(), "{}", failures.join("\n"));
-    Ok(())
+    let (failed, passed): (Vec<_>, Vec<_>) =
+        reports.iter().flat_map(Report::verdicts).partition(|(_, failure)| failure.is_some());
+    for (step, failure) in &failed {
+        eprintln!("{step}: {}", failure.unwrap_or_default());
+    }
+    let closing = format!("{} passed, {} failed", passed.len(), failed.len());
+    // What is on standard output has to stay JSON.
+    if args.json {
+        eprintln!("{closing}")
+    } else {
+        println!("{closing}")
+    }
+    if failed.is_empty() { Ok(()) } else { bail!(Told) }
+}
+
+/// Each machine on a thread of its own; several get one processor each.
+fn side_by_side(machines: Vec<Machine>, work: &Work) -> Result<Vec<Report>> {
+    let processors = if machines.len() > 1 { 1 } else { 2 };
+    thread::scope(|scope| {
+        let running: Vec<_> = machines
+            .into_iter()
+            .map(|machine| scope.spawn(move || on(&machine.with_processors(processors), work)))
+            .collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow!("a machine's thread panicked"))?)
+            .collect()
+    })
+}
+
+/// The report of one machine. What goes wrong with the machine itself is a part of it; only an interrupt is not.
+fn on(machine: &Machine, work: &Work) -> Result<Report> {
+    let version = machine.version;
+    let started = Instant::now();
+    let mut report = Report::new(version);
+    let mut said = |line: &str| match Item::parse(line) {
+        Some(item) => report.add(item),
+        None => eprintln!("[{version} {:4.0} s] {line}", started.elapsed().as_secs_f64()),
+    };
+    let ended =
+        machine.clone().with_cards().run(&work.command, &work.carried, &mut said).and_then(|status| {
+            ensure!(status == 0, "exit status {status}");
+            Ok(())
+        });
+    interrupt::check()?;
+    if let Err(error) = ended {
+        report.add(Item::Step(Step::new("the machine", started, Err(error))));
+    }
+    if let Some(packages) = &work.packages {
+        let started = Instant::now();
+        let step = Step::new(reboot::STEP, started, reboot::run(machine, packages));
+        interrupt::check()?;
+        report.add(Item::Step(step));
+    }
+    if let (Some(word), true) = (&work.only, report.steps.is_empty()) {
+        let failure = anyhow!("no step is called '{word}'; without --only all run, with their names");
+        report.add(Item::Step(Step::new("the machine", started, Err(failure))));
+    }
+    Ok(report)
 }
 
 /// The namespace tests, without debug information, which is most of them.

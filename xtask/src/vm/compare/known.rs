@@ -3,17 +3,28 @@
 use super::transcript::Difference;
 
 /// A script, and what either side's version of the line contains.
-const KNOWN: [(&str, &str); 5] = [
-    ("server: quiesced", "ICMP 3 code 3, TTL 63"),
-    ("server: over its threshold", "ICMP 3 code 3, TTL 63"),
-    ("service: without a server", "ICMP 3 code 3, TTL 63"),
-    ("server: down", "in progress"),
-    ("server: down", "ICMP 3 code 1"),
+const KNOWN: [(&str, &str); 1] = [
+    // The kernel's own error about the packet that it kept while it asked for the server.
+    ("server: down", "to 192.168.33.112:8080"),
 ];
 
-/// The differences that are known, and those that are not.
-pub fn sorted(script: &str, differences: Vec<Difference>) -> (Vec<Difference>, Vec<Difference>) {
-    differences.into_iter().partition(|Difference { theirs, ours }| {
-        KNOWN.iter().any(|(name, part)| *name == script && (theirs.contains(part) || ours.contains(part)))
-    })
+/// The differences of a script.
+pub struct Sorted {
+    pub explained: Vec<Difference>,
+    pub unexplained: Vec<Difference>,
+    /// Those that are known and did not occur.
+    pub absent: Vec<&'static str>,
+}
+
+/// Tells the differences that are known from those that are not.
+pub fn sorted(script: &str, differences: Vec<Difference>) -> Sorted {
+    let known = KNOWN.iter().filter(|(name, _)| *name == script).map(|(_, part)| *part);
+    let has = |line: &Option<String>, part: &str| line.as_ref().is_some_and(|line| line.contains(part));
+    let is =
+        |difference: &Difference, part: &str| has(&difference.theirs, part) || has(&difference.ours, part);
+    let absent =
+        known.clone().filter(|part| !differences.iter().any(|difference| is(difference, part))).collect();
+    let (explained, unexplained): (Vec<_>, Vec<_>) =
+        differences.into_iter().partition(|difference| known.clone().any(|part| is(difference, part)));
+    Sorted { explained, unexplained, absent }
 }

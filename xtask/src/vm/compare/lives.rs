@@ -61,7 +61,6 @@ fn half_closed(side: &Side, transcript: &mut Transcript) -> Result<()> {
     transcript.say(side.lists(&service)?);
     silent.end()?;
     // The server's end has been lost, and comes again.
-    transcript.repetition = true;
     while !conversation.receive()?.is_empty() {}
     transcript.say(side.lists(&service)?);
     side.set("-C")
@@ -173,6 +172,10 @@ fn timeouts(side: &Side, transcript: &mut Transcript) -> Result<()> {
 fn port_reuse(side: &Side, transcript: &mut Transcript) -> Result<()> {
     let service = side.service("rr", &[1, 1])?;
     let port = side.next_client_ports(1);
+    // The client may use the port again at once: it does not remember that it closed first. In all other scripts
+    // it does, and so has an answer to a FIN that comes twice.
+    let remembered = |count| side.lab.client.sysctl("net/ipv4/tcp_max_tw_buckets", count);
+    remembered("0")?;
     for number in 0..4 {
         let (name, conversation) = side.connect_from(port, &service)?;
         transcript.say(name);
@@ -184,6 +187,7 @@ fn port_reuse(side: &Side, transcript: &mut Transcript) -> Result<()> {
         };
         transcript.say(side.lists(&service)?);
     }
+    remembered("65536")?;
     side.set("-C")
 }
 

@@ -1,6 +1,6 @@
 //! What a client sees when there is no server for it, or no longer.
 
-use std::time::Duration;
+use std::{thread::sleep, time::Duration};
 
 use anyhow::Result;
 
@@ -90,7 +90,6 @@ fn over_threshold(side: &Side, transcript: &mut Transcript) -> Result<()> {
 }
 
 fn removed(side: &Side, transcript: &mut Transcript) -> Result<()> {
-    transcript.repetition = true;
     let service = side.service("rr", &[1, 1])?;
     let mut first = opened(side, transcript, &service)?;
     let second = opened(side, transcript, &service)?;
@@ -117,7 +116,6 @@ fn removed(side: &Side, transcript: &mut Transcript) -> Result<()> {
 }
 
 fn down(side: &Side, transcript: &mut Transcript) -> Result<()> {
-    transcript.repetition = true;
     let service = side.service("rr", &[1, 1])?;
     let mut first = opened(side, transcript, &service)?;
     let second = opened(side, transcript, &service)?;
@@ -130,6 +128,8 @@ fn down(side: &Side, transcript: &mut Transcript) -> Result<()> {
         transcript.say(name);
         conversation.map_or(Ok(()), Conversation::close)?;
     }
+    // Whatever else is on its way.
+    sleep(Duration::from_secs(1));
     transcript.say(wire.seen()?);
     transcript.say(side.lists(&service)?);
     side.lab.web2.ip("link set eth0 up")?;
@@ -151,7 +151,6 @@ fn empty(side: &Side, transcript: &mut Transcript) -> Result<()> {
 }
 
 fn deleted(side: &Side, transcript: &mut Transcript) -> Result<()> {
-    transcript.repetition = true;
     let service = side.service("rr", &[1, 1])?;
     let other = side.service("rr", &[1])?;
     let mut first = opened(side, transcript, &service)?;

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use super::{
     Script,
-    side::{SERVER_PORT, Side, vip},
+    side::{Ports, SERVER_PORT, Side, vip},
     transcript::Transcript,
 };
 use crate::lab::Conversation;
@@ -55,9 +55,11 @@ struct Case {
 /// A script for each scheduler.
 pub fn scripts() -> Vec<Script> {
     let of = |scheduler: &'static str| {
-        Script::new(format!("sequences: {scheduler}"), move |side, transcript| {
-            sequences(side, transcript, &cases(scheduler))
-        })
+        let cases = cases(scheduler);
+        let services = cases.len() as u16;
+        let ports = Ports { service: services, client: services * CONNECTIONS };
+        let work = move |side: &Side, transcript: &mut Transcript| sequences(side, transcript, &cases);
+        Script { ports, ..Script::new(format!("sequences: {scheduler}"), work) }
     };
     SCHEDULERS.map(of).into()
 }
@@ -180,10 +182,10 @@ impl Case {
                     sequence.push('!');
                     None
                 }
-                // Told apart from a refusal, and shown as it is: both sides have to do the same.
+                // Neither side loses packets.
                 Err(error) => {
-                    sequence.push_str(&format!("({error})"));
-                    None
+                    let text = format!("{self}: connection {number}, after {sequence}: {error}");
+                    return Err(io::Error::new(error.kind(), text));
                 }
             };
             let stays = match self.pattern {

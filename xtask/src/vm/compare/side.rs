@@ -44,12 +44,33 @@ pub struct Side {
     pub lab: Lab,
     pub servers: [Echo; 3],
     who: Who,
-    // Numbers that are given out once, in the same order on either side.
-    port: Cell<u16>,
-    client_port: Cell<u16>,
+    // Given out once, in the same order on either side.
+    ports: Cell<Ports>,
+}
+
+/// Ports, or how many of them.
+#[derive(Clone, Copy)]
+pub struct Ports {
+    pub service: u16,
+    pub client: u16,
+}
+
+impl Ports {
+    /// As many more.
+    pub fn and(self, more: Self) -> Self {
+        Self { service: self.service + more.service, client: self.client + more.client }
+    }
+
+    /// So many times as many.
+    pub fn times(self, count: u16) -> Self {
+        Self { service: self.service * count, client: self.client * count }
+    }
 }
 
 impl Side {
+    /// The first of all.
+    pub const PORTS: Ports = Ports { service: 2001, client: 4001 };
+
     pub fn raise(who: Who, lb_ctl: &Path) -> Result<Self> {
         let lab = Lab::network(lb_ctl.into())?;
         let web3 = lab.site.namespace("web3")?;
@@ -57,12 +78,13 @@ impl Side {
         lab.switch.ip("link set web3 master br0")?;
         web3.addresses("eth0", &["192.168.33.113/24", "fd00:33::113/64"])?;
         web3.gateways(&["192.168.33.100", "fd00:33::100"])?;
-        for number in 20..80 {
-            lab.client
-                .addresses("eth0", &[&format!("192.168.2.{number}/24"), &format!("fd00:2::{number}/64")])?;
-        }
-        // Whoever closes first may use the port again at once.
-        lab.client.sysctl("net/ipv4/tcp_max_tw_buckets", "0")?;
+        let clients: Vec<_> = (20..80)
+            .flat_map(|number| [format!("192.168.2.{number}/24"), format!("fd00:2::{number}/64")])
+            .collect();
+        lab.client.addresses("eth0", &clients.iter().map(String::as_str).collect::<Vec<_>>())?;
+        // A refusal that comes while `connect` is still at it is taken for a passing trouble, and counts only
+        // when it comes again, for the SYN that TCP sends a second later.
+        lab.client.run("tc qdisc add dev eth0 root netem delay 1ms".split(' '))?;
         // Else the kernel sends one error a second, and a client's next attempt decides what is seen.
         lab.balancer.sysctl("net/ipv4/icmp_ratelimit", "0")?;
         lab.balancer.sysctl("net/ipv6/icmp/ratelimit", "0")?;
@@ -74,17 +96,26 @@ impl Side {
         if who == Who::Ours {
             lab.balancer.lb_ctl(["load", "outside", "inside", "--max-connections", CONNECTIONS])?;
         }
-        Ok(Self { lab, servers, who, port: Cell::new(2001), client_port: Cell::new(20_001) })
+        Ok(Self { lab, servers, who, ports: Cell::new(Self::PORTS) })
+    }
+
+    /// Ports from these on are given out next: nobody had them before.
+    pub fn begin(&self, ports: Ports) {
+        self.ports.set(ports);
     }
 
     /// A port for a service that had none before: IPVS remembers removed servers by it.
     pub fn next_port(&self) -> u16 {
-        self.port.replace(self.port.get() + 1)
+        let ports = self.ports.get();
+        self.ports.set(Ports { service: ports.service + 1, ..ports });
+        ports.service
     }
 
     /// The first of so many client ports that nobody had before.
     pub fn next_client_ports(&self, count: u16) -> u16 {
-        self.client_port.replace(self.client_port.get() + count)
+        let ports = self.ports.get();
+        self.ports.set(Ports { client: ports.client + count, ..ports });
+        ports.client
     }
 
     /// A command of ipvsadm; what it printed, and its exit status unless that is 0.
@@ -154,8 +185,22 @@ impl Side {
         Ok(self.admin("-Ln")? + &self.connections(service)?)
     }
 
-    /// The list of a service's connections.
+    /// The list of a service's connections. IPVS's goes on by number after each page, so that it lacks a line
+    /// when a connection before it ended meanwhile: what counts is what comes twice.
     pub fn connections(&self, service: &Service) -> Result<String> {
+        let mut last = self.connections_once(service)?;
+        for _ in 0..5 {
+            let next = self.connections_once(service)?;
+            let is_complete = next.lines().count() == last.lines().count();
+            last = next;
+            if is_complete {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    fn connections_once(&self, service: &Service) -> Result<String> {
         let list = self.admin("-Lnc")?;
         let address = format!(" {} ", service.address()?);
         let mut lines: Vec<_> = list.lines().enumerate().collect();
