@@ -41,13 +41,14 @@ mod program {
     pub fn balance(context: TcContext) -> i32 {
         pull_headers(context.skb.skb);
         let (mut frame, maps) = of(&context);
-        // What is traced goes through the stages, which do the same: there is stack for it.
+        // What is traced goes through the stages, which do the same: there is stack for it. Before Linux 6.8 a
+        // call needs its stack even where it is never made, so that this program has none.
         if globals::TRACE.load() == 0
             && let Some(outcome) = shortcut::handle(&mut frame, &maps)
         {
-            return end(&maps, outcome);
+            return settle(&maps, outcome);
         }
-        go_on(&context, &maps, Next::Stage(Stage::Find))
+        enter(&context, &maps, Stage::Find)
     }
 
     /// The stage of that name, as are the two below.
@@ -84,21 +85,30 @@ mod program {
     #[inline(always)]
     fn go_on(context: &TcContext, maps: &Maps, next: Next) -> i32 {
         match next {
-            Next::Stage(stage) => {
-                // SAFETY: the entry is a program of the same type. The call returns only when it is missing.
-                let _ = unsafe { maps::STAGES.tail_call(context, stage as u32) };
-                end(maps, Outcome::of(Reason::Unfinished))
-            }
+            Next::Stage(stage) => enter(context, maps, stage),
             Next::End(outcome) => end(maps, outcome),
         }
     }
 
-    /// Counts a packet, and turns the reason into an action.
+    #[inline(always)]
+    fn enter(context: &TcContext, maps: &Maps, stage: Stage) -> i32 {
+        // SAFETY: the entry is a program of the same type. The call returns only when it is missing.
+        let _ = unsafe { maps::STAGES.tail_call(context, stage as u32) };
+        settle(maps, Outcome::of(Reason::Unfinished))
+    }
+
+    /// Ends the way of a packet that may be traced.
     #[inline(always)]
     fn end(maps: &Maps, outcome: Outcome) -> i32 {
         if globals::TRACE.load() != 0 {
             trace::after(outcome);
         }
+        settle(maps, outcome)
+    }
+
+    /// Counts a packet, and turns the reason into an action.
+    #[inline(always)]
+    fn settle(maps: &Maps, outcome: Outcome) -> i32 {
         maps.count(outcome.reason);
         action(maps.context, outcome)
     }

@@ -4,6 +4,7 @@
 //! without touching the next, and lists a million connections without a million system calls. It
 //! also makes their elements start on a page, so that an element of 64 bytes is one cache line.
 
+use super::trace::Traced;
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_timer},
     btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Stack},
@@ -161,7 +162,7 @@ pub fn packet<'a>() -> Option<&'a mut Packet> {
 
 /// The packet that is being traced.
 #[btf_map]
-pub static TRACED: PerCpuArray<Packet, 1> = PerCpuArray::new();
+pub static TRACES: PerCpuArray<Traced, 1> = PerCpuArray::new();
 
 /// The programs that `balance` ends in for a packet that is not plain, of the same instance: in the order of
 /// [`Stage::ALL`].

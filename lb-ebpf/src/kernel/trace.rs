@@ -1,7 +1,7 @@
 //! One line for each decision, through aya-log. Only a program loaded for tracing gets here: for
 //! all others the verifier knows that the global is zero and removes the calls.
 
-use super::{frame::Buffer, globals, maps::TRACED, tables::Maps};
+use super::{frame::Buffer, globals, maps::TRACES, tables::Maps};
 use crate::shell::Context;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::info;
@@ -10,7 +10,7 @@ use lb_common::{address::Address, bucket::Direction};
 use lb_ebpf::{
     Outcome, Tables as _,
     index::{self, Found},
-    packet::Flow,
+    packet::{Flow, Packet},
 };
 
 /// Remembers the flow of a packet before it is rewritten.
@@ -27,39 +27,68 @@ pub fn after(outcome: Outcome) {
     unsafe { lb_trace_after(outcome.reason as u32, outcome.detail) };
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn lb_trace_before(context: *mut Context) -> u32 {
-    let Some(place) = TRACED.get_ptr_mut(0) else { return 0 };
-    // SAFETY: the element is this CPU's.
-    let packet = unsafe { &mut *place };
-    packet.fill(&Buffer::of(context), &Maps { context: null_mut() }).is_ok() as u32
+/// A packet before it was rewritten, and afterwards what is known of its connection.
+#[repr(C)]
+pub struct Traced {
+    packet: Packet,
+    /// The backend, or of a reply the service.
+    address: Address,
+    port: u16,
+    /// [`NO_CONNECTION`] where there is none.
+    state: u8,
+    is_reply: u8,
+}
+
+/// No state has this number.
+const NO_CONNECTION: u8 = u8::MAX;
+
+/// This CPU's.
+#[inline(always)]
+fn traced<'a>() -> Option<&'a mut Traced> {
+    // SAFETY: the element is this CPU's, and one packet at a time is on it.
+    TRACES.get_ptr_mut(0).map(|traced| unsafe { &mut *traced })
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lb_trace_after(reason: u32, interface: u32) -> u32 {
-    let Some(packet) = TRACED.get(0) else { return 0 };
-    let flow = &packet.flow;
+unsafe extern "C" fn lb_trace_before(context: *mut Context) -> u32 {
+    let Some(traced) = traced() else { return 0 };
+    traced.packet.fill(&Buffer::of(context), &Maps { context: null_mut() }).is_ok() as u32
+}
+
+/// Finds the connection that the packet belonged to, or has opened. Whether the packet is to be told of.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_trace_find() -> u32 {
+    let Some(traced) = traced() else { return 0 };
+    let flow = &traced.packet.flow;
     // A packet that was not understood has no addresses.
     if flow.destination == Address::UNSPECIFIED {
         return 0;
     }
     let maps = Maps { context: null_mut() };
     let Some(settings) = maps.settings() else { return 0 };
-    // The one that the packet belonged to, or has opened.
     let found = index::find(&maps, flow, index::hash(flow, settings));
-    if !is_wanted(flow, found.as_ref()) {
+    let is_wanted = is_wanted(flow, found.as_ref());
+    traced.state = NO_CONNECTION;
+    if let Some(found) = found {
+        let connection = &found.connection;
+        traced.state = found.word as u8;
+        traced.is_reply = found.direction as u8;
+        (traced.address, traced.port) = match found.direction {
+            Direction::Forward => (connection.backend, connection.backend_port),
+            Direction::Reply => (connection.service, connection.service_port),
+        };
+    }
+    is_wanted as u32
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_trace_after(reason: u32, interface: u32) -> u32 {
+    // SAFETY: takes nothing.
+    if unsafe { lb_trace_find() } == 0 {
         return 0;
     }
-    let (state, address, port) = match &found {
-        None => (u8::MAX, Address::UNSPECIFIED, 0),
-        Some(Found { connection, word, direction: Direction::Forward, .. }) => {
-            (*word as u8, connection.backend, connection.backend_port)
-        }
-        Some(Found { connection, word, direction: Direction::Reply, .. }) => {
-            (*word as u8, connection.service, connection.service_port)
-        }
-    };
-    let is_reply = found.is_some_and(|found| found.direction == Direction::Reply);
+    let Some(traced) = traced() else { return 0 };
+    let flow = &traced.packet.flow;
     info!(
         // aya-log looks at no context.
         &XdpContext::new(null_mut()),
@@ -71,10 +100,10 @@ unsafe extern "C" fn lb_trace_after(reason: u32, interface: u32) -> u32 {
         u16::from_be(flow.destination_port),
         reason,
         interface,
-        state,
-        is_reply as u8,
-        Ipv6Addr::from(address.octets()),
-        u16::from_be(port)
+        traced.state,
+        traced.is_reply,
+        Ipv6Addr::from(traced.address.octets()),
+        u16::from_be(traced.port)
     );
     1
 }
