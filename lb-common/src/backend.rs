@@ -43,6 +43,25 @@ const _: () = assert!(size_of::<Backend>() == 64);
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Backend {}
 
+/// Where a server answers, for `nat_icmp_send`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct ServerKey {
+    /// Its address.
+    pub address: Address,
+    /// Its port, network order.
+    pub port: u16,
+    /// IP protocol number; 0 for a server of a firewall mark, which has all.
+    pub protocol: u8,
+    /// Always 0.
+    pub reserved: [u8; 5],
+}
+
+const _: () = assert!(size_of::<ServerKey>() == 24);
+// SAFETY: plain old data, as bytemuck has checked.
+#[cfg(feature = "user")]
+unsafe impl aya::Pod for ServerKey {}
+
 /// A backend's place in one version of its service: everything about it that can be edited.
 ///
 /// Member lists are immutable once published, like the [`crate::service::Service`] that points at
@@ -77,6 +96,11 @@ pub const ACTIVE: u64 = 1;
 pub const INACTIVE: u64 = 1 << 32;
 
 impl Backend {
+    /// Where it answers, in a service of a protocol.
+    pub const fn server(&self) -> ServerKey {
+        ServerKey { address: self.address, port: self.port, protocol: self.protocol, reserved: [0; 5] }
+    }
+
     /// Connections in a state that counts as active (`ActiveConn`).
     #[inline(always)]
     pub const fn active(&self) -> u32 {

@@ -41,6 +41,7 @@ sysctls! {
     ExpireQuiescentTemplate "expire_quiescent_template" 0..=1 "a persistent client leaves a backend of weight 0",
     SloppyTcp "sloppy_tcp" 0..=1 "any TCP packet but RST opens a connection",
     SloppySctp "sloppy_sctp" 0..=1 "any SCTP packet opens a connection",
+    NatIcmpSend "nat_icmp_send" 0..=1 "a server's packet without a connection is answered port unreachable",
     DropEntry "drop_entry" 0..=3 "half-open connections end early: 1, 2 while the table is nearly full, 3 always",
     DropPacket "drop_packet" 0..=3 "some new connections are dropped: 1, 2 while the table is nearly full, 3 always",
     SecureTcp "secure_tcp" 0..=3 "the strict table of TCP states: 1, 2 while the table is nearly full, 3 always",
@@ -72,17 +73,13 @@ const NO_SYNC: &str = "there is no synchronization with another balancer";
 const ONE_TIMER: &str = "rates are estimated by one kernel timer, not by threads";
 
 /// Sysctls of IPVS that change nothing here, and why.
-pub const WITHOUT_EFFECT: [(&str, &str); 18] = [
+pub const WITHOUT_EFFECT: [(&str, &str); 17] = [
     ("backup_only", NO_SYNC),
     ("conntrack", "XDP comes before netfilter: none of these connections is tracked there"),
     ("debug_level", "lb-ctl trace and lb-ctl counters say what happens"),
     ("est_cpulist", ONE_TIMER),
     ("est_nice", ONE_TIMER),
     ("ignore_tunneled", "only the outer header of a packet is looked at"),
-    (
-        "nat_icmp_send",
-        "what a server sends without a connection is routed as by any router: backends are not looked up by address",
-    ),
     ("pmtu_disc", "what is larger than the MTU and must not be fragmented is always answered"),
     ("schedule_icmp", "not built: an ICMP error about no connection here is left to the host"),
     ("snat_reroute", "replies are always routed by their new source"),

@@ -16,6 +16,7 @@ mod member;
 mod pool;
 mod recover;
 mod schedule;
+mod servers;
 mod service;
 mod services;
 mod settings;
@@ -65,6 +66,8 @@ pub struct Store {
     services: Services,
     /// Firewall marks.
     marks: Marks,
+    /// Where servers answer.
+    servers: MapData,
     /// Records of services, by slot.
     pub records: Mapped<Service>,
     /// Member lists, one after the other.
@@ -125,6 +128,7 @@ impl Store {
             table: Mapped::open(&pins.join("TABLE"))?,
             services: Services::open(&pins.join("SERVICES"))?,
             marks: Marks::open(pins)?,
+            servers: open(&pins.join("SERVERS"))?,
             records: Mapped::open(&pins.join("RECORDS"))?,
             members: Mapped::open(&pins.join("MEMBERS"))?,
             blocks: Mapped::open(&pins.join("BLOCKS"))?,

@@ -26,6 +26,8 @@ pub enum Answer {
     TooBig = 2,
     /// The way to the backend ends at somebody who does not answer: host or address unreachable.
     HostUnreachable = 3,
+    /// Nobody has asked for it: port unreachable.
+    Unasked = 4,
 }
 
 impl Answer {
@@ -37,6 +39,7 @@ impl Answer {
             Reason::TtlExpired => Some(Self::TimeExceeded),
             Reason::TooBig => Some(Self::TooBig),
             Reason::NeighbourSilent => Some(Self::HostUnreachable),
+            Reason::Unasked => Some(Self::Unasked),
             _ => None,
         }
     }
@@ -48,7 +51,8 @@ impl Answer {
             0 => Self::Unreachable,
             1 => Self::TimeExceeded,
             2 => Self::TooBig,
-            _ => Self::HostUnreachable,
+            3 => Self::HostUnreachable,
+            _ => Self::Unasked,
         }
     }
 
@@ -56,8 +60,8 @@ impl Answer {
     #[inline(always)]
     const fn kind(self, is_ipv4: bool) -> (u8, u8) {
         match (self, is_ipv4) {
-            (Self::Unreachable, true) => (icmp::v4::UNREACHABLE, icmp::v4::PORT),
-            (Self::Unreachable, false) => (icmp::v6::UNREACHABLE, icmp::v6::PORT),
+            (Self::Unreachable | Self::Unasked, true) => (icmp::v4::UNREACHABLE, icmp::v4::PORT),
+            (Self::Unreachable | Self::Unasked, false) => (icmp::v6::UNREACHABLE, icmp::v6::PORT),
             (Self::TimeExceeded, true) => (icmp::v4::TIME_EXCEEDED, 0),
             (Self::TimeExceeded, false) => (icmp::v6::TIME_EXCEEDED, 0),
             (Self::TooBig, true) => (icmp::v4::UNREACHABLE, icmp::v4::FRAGMENTATION_NEEDED),
@@ -75,6 +79,7 @@ impl Answer {
             Self::TimeExceeded => (Reason::AnsweredTimeExceeded, Reason::TtlExpired),
             Self::TooBig => (Reason::AnsweredTooBig, Reason::TooBig),
             Self::HostUnreachable => (Reason::AnsweredHostUnreachable, Reason::NeighbourSilent),
+            Self::Unasked => (Reason::AnsweredUnasked, Reason::Unasked),
         }
     }
 }

@@ -13,7 +13,7 @@ use bytemuck::Zeroable;
 pub use frame::HostFrame;
 use lb_common::{
     address::Address,
-    backend::{Backend, Member},
+    backend::{Backend, Member, ServerKey},
     block::{BLOCKS, Block},
     bucket::{Bucket, buckets},
     cache::{Cache, CacheKey},
@@ -33,7 +33,7 @@ use lb_common::{
 use std::{
     boxed::Box,
     cell::{Cell, RefCell, UnsafeCell},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     vec::Vec,
 };
 
@@ -86,6 +86,8 @@ pub struct HostTables {
     pub lookup: Vec<u32>,
     /// Backends.
     pub backends: Elements<Backend>,
+    /// Where servers answer.
+    pub servers: HashSet<ServerKey>,
     /// Traffic of the backends.
     pub traffic: Elements<Traffic>,
     /// Turns of the services.
@@ -138,6 +140,7 @@ impl HostTables {
             places: Elements::new(backends),
             lookup: Vec::new(),
             backends: Elements::new(backends),
+            servers: HashSet::new(),
             traffic: Elements::new(backends),
             turns: Elements::new(SERVICE_SLOTS),
             caches: RefCell::default(),
@@ -244,6 +247,10 @@ impl Tables for HostTables {
 
     fn backend(&self, index: u32) -> Option<&mut Backend> {
         self.backends.at(index)
+    }
+
+    fn is_server(&self, key: &ServerKey) -> bool {
+        self.servers.contains(key)
     }
 
     fn traffic(&self, index: u32) -> Option<&mut Traffic> {

@@ -133,6 +133,10 @@ fn try_find<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> R
             packet.tracked = tracked.code();
             Ok(Stage::Send)
         }
+        Err(Reason::MidStream) if open::is_unasked(tables, settings, packet) => {
+            packet.service = open::UNASKED;
+            Ok(Stage::Open)
+        }
         Err(Reason::MidStream) if open::may_open(settings, packet) => {
             if packet.mark == 0 && settings.marks() != 0 {
                 packet.mark = tables.mark(packet);
@@ -153,7 +157,12 @@ pub fn open<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) 
             packet.tracked = tracked.code();
             Next::Stage(Stage::Send)
         }
-        Err(reason) => Next::End(answered(frame, tables, packet, Outcome::of(reason))),
+        Err(reason) => {
+            if reason == Reason::Unasked {
+                open::answer_in_own_name(tables, packet);
+            }
+            Next::End(answered(frame, tables, packet, Outcome::of(reason)))
+        }
     }
 }
 
@@ -161,6 +170,9 @@ pub fn open<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) 
 fn try_open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> Result<Tracked, Reason> {
     let now = tables.now();
     tables.check_arrival(frame, packet, now)?;
+    if packet.service == open::UNASKED {
+        return Err(Reason::Unasked);
+    }
     let mut choice = tables.schedule(frame, packet)?;
     if choice.how & how::FULL_NAT != 0 {
         choice.source = source(tables, packet, choice)?;

@@ -9,7 +9,8 @@ use crate::{
     wire::tcp::flags::{RST, SYN},
 };
 use lb_common::{
-    backend::Backend,
+    address::Address,
+    backend::{Backend, ServerKey},
     protocol,
     service::{
         ServiceKey, engine,
@@ -177,6 +178,46 @@ pub fn unopened<T: Tables>(tables: &T, packet: &Packet) -> Reason {
         protocol::TCP => Reason::MidStream,
         protocol::SCTP if tables.service(&key(&packet.flow)).is_some() => Reason::Unassociated,
         _ => Reason::NotBalanced,
+    }
+}
+
+/// In the place of a service: there is none, and the packet is answered. See [`is_unasked`].
+pub const UNASKED: u32 = u32::MAX;
+
+/// Whether a packet without a connection comes from where a server answers by NAT, and is to be answered
+/// (`ip_vs_out`, `nat_icmp_send`): not what says itself that there is no connection.
+#[inline(always)]
+pub fn is_unasked<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> bool {
+    if settings.sysctl(Sysctl::NatIcmpSend) == 0 {
+        return false;
+    }
+    let flow = &packet.flow;
+    let protocol = flow.protocol as u8;
+    let is_asked = match protocol {
+        protocol::TCP => packet.tcp_flags & RST == 0,
+        protocol::UDP => true,
+        protocol::SCTP => packet.chunk != Event::Abort as u8,
+        _ => false,
+    };
+    let mut key = ServerKey { address: flow.source, port: flow.source_port, protocol, reserved: [0; 5] };
+    if !is_asked {
+        return false;
+    }
+    if tables.is_server(&key) {
+        return true;
+    }
+    key.protocol = 0;
+    tables.is_server(&key)
+}
+
+/// Gives the answer to such a packet the name of this host, which routes it, not that of whom it was sent to.
+#[inline(always)]
+pub fn answer_in_own_name<T: Tables>(tables: &T, packet: &mut Packet) {
+    let own = tables
+        .device(packet.interface)
+        .map_or(Address::UNSPECIFIED, |device| device.source(packet.is_ipv4()));
+    if own != Address::UNSPECIFIED {
+        packet.flow.destination = own;
     }
 }
 

@@ -31,6 +31,7 @@ use lb_common::{
     },
     protocol,
     settings::Settings,
+    sysctl::Sysctl,
     time::remaining,
 };
 
@@ -186,6 +187,9 @@ fn forward<F: Frame, T: Tables>(
 /// A packet without a connection: most often it is none of ours.
 #[inline(always)]
 fn foreign<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Option<Outcome> {
+    if settings.sysctl(Sysctl::NatIcmpSend) != 0 {
+        return None;
+    }
     if !may_open(settings, packet) {
         return Some(Outcome::of(Reason::MidStream));
     }

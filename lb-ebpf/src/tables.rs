@@ -15,7 +15,7 @@ use crate::{
 };
 use lb_common::{
     address::Address,
-    backend::{Backend, Member},
+    backend::{Backend, Member, ServerKey},
     block::Block,
     bucket::Bucket,
     cache::{Cache, CacheKey},
@@ -79,6 +79,8 @@ pub trait Tables {
     fn places(&self, backend: u32) -> Option<&[u32; 2]>;
     /// A backend.
     fn backend(&self, index: u32) -> Option<&mut Backend>;
+    /// Whether a server answers there. Known while `nat_icmp_send` is set.
+    fn is_server(&self, key: &ServerKey) -> bool;
     /// This CPU's traffic counters of a backend.
     fn traffic(&self, index: u32) -> Option<&mut Traffic>;
     /// Where a service's scheduler stands.

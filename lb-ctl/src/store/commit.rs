@@ -13,6 +13,7 @@ use lb_common::{
     block,
     scheduler::{Scheduler, Turn},
     service::{Service, ServiceKey, in_use},
+    sysctl::Sysctl,
     traffic::Traffic,
 };
 use lb_ebpf::plan;
@@ -77,6 +78,7 @@ impl Change {
     }
 
     fn make(&mut self) -> Result<()> {
+        let kept_servers = self.store.settings.get(0).sysctl(Sysctl::NatIcmpSend) != 0;
         // From here on, no packet looks at anything that earlier commands replaced.
         grace::wait();
         self.write_versions()?;
@@ -96,6 +98,7 @@ impl Change {
         self.each_changed(|store, version| store.keep_blocks(&version.record, version.scheduler()));
         self.store.set_services(self.services.keys());
         self.retire();
+        self.list_servers(kept_servers)?;
         self.retire_marks()
     }
 

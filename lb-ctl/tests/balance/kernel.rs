@@ -6,7 +6,7 @@ use super::namespace::{
     run,
 };
 use crate::scenario::{
-    BOTH, Before, CLIENT_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scenario, WEB_MAC, World,
+    ADDRESSES, BOTH, Before, CLIENT_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scenario, WEB_MAC, World,
 };
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRunResult,
@@ -15,7 +15,7 @@ use aya::{
     util::nr_cpus,
 };
 use lb_common::{
-    backend::{Backend, Member},
+    backend::{Backend, Member, ServerKey},
     bucket::{Bucket, buckets},
     connection::{Connection, state},
     device::Device,
@@ -26,7 +26,7 @@ use lb_common::{
     scheduler::Turn,
     service::{Service, ServiceKey},
     settings::{Settings, Table},
-    snat::{ADDRESSES, Ports, PortsKey},
+    snat::{self, Ports, PortsKey},
     stage::Stage,
 };
 use std::net::SocketAddr;
@@ -152,7 +152,7 @@ impl Kernel {
     pub fn install(&mut self, scenario: &Scenario) {
         let world = scenario.world();
         let places = world.places();
-        let World { settings, backends, members, services, pool, ports } = world;
+        let World { settings, backends, members, services, pool, ports, servers } = world;
         self.set("SETTINGS", 0, settings);
         self.set("TABLE", 0, Table { backends: backends.len() as u32, ..Table::default() });
         for slot in 0..self.connections {
@@ -185,7 +185,7 @@ impl Kernel {
             let silent = ends.silent.parse::<SocketAddr>().unwrap().ip().into();
             self.set("SILENT", Silence::place(silent), Silence::default());
         }
-        for (place, address) in [0, ADDRESSES].into_iter().zip(pool) {
+        for (place, address) in [0, snat::ADDRESSES].into_iter().zip(pool) {
             self.set("POOL", place, address);
         }
         let mut pages: HashMap<_, PortsKey, Ports> =
@@ -195,6 +195,14 @@ impl Kernel {
         }
         for (key, page) in ports {
             pages.insert(key, page, 0).unwrap();
+        }
+        let mut map: HashMap<_, ServerKey, u32> =
+            HashMap::try_from(self.ebpf.map_mut("SERVERS").unwrap()).unwrap();
+        for key in map.keys().collect::<Vec<_>>() {
+            map.remove(&key.unwrap()).unwrap();
+        }
+        for key in servers {
+            map.insert(key, 1, 0).unwrap();
         }
         for (index, backend) in (0..).zip(backends) {
             self.set("BACKENDS", index, backend);
@@ -219,8 +227,10 @@ impl Kernel {
         }
         let mut devices: HashMap<_, u32, Device> =
             HashMap::try_from(self.ebpf.map_mut("DEVICES").unwrap()).unwrap();
+        let addresses = ADDRESSES.map(|text| text.parse::<SocketAddr>().unwrap().ip().into());
+        let device = Device { flags: scenario.devices, addresses, ..Device::default() };
         for interface in [OUTSIDE, INSIDE] {
-            devices.insert(interface, Device { flags: scenario.devices, ..Device::default() }, 0).unwrap();
+            devices.insert(interface, device, 0).unwrap();
         }
     }
 

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use lb_common::{
     address::Address,
-    backend::{Backend, Member},
+    backend::{Backend, Member, ServerKey},
     block::{self, Block},
     bucket::Bucket,
     cache::{Cache, CacheKey},
@@ -97,6 +97,9 @@ pub static MARK_RANGES: Array<Range, { limits::MARK_RANGES as usize }, MAPPABLE>
 #[btf_map]
 pub static MARK_RULES: Array<Rule, { limits::MARK_RULES as usize }, MAPPABLE> = Array::new();
 
+/// Where servers answer by NAT, while `nat_icmp_send` is set.
+#[btf_map]
+pub static SERVERS: HashMap<ServerKey, u32, BACKENDS_MAX, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 #[btf_map]
 pub static BACKENDS: Array<Backend, BACKENDS_MAX, MAPPABLE> = Array::new();
 /// Where a backend's member lies in `MEMBERS`, by index of the backend.

@@ -21,7 +21,7 @@ use core::{
 };
 use lb_common::{
     address::Address,
-    backend::{Backend, Member},
+    backend::{Backend, Member, ServerKey},
     block::Block,
     bucket::Bucket,
     cache::{Cache, CacheKey},
@@ -198,6 +198,11 @@ impl Tables for Maps {
     #[inline(always)]
     fn backend(&self, index: u32) -> Option<&mut Backend> {
         element!(maps::BACKENDS.get_ptr_mut(index))
+    }
+
+    #[inline(always)]
+    fn is_server(&self, key: &ServerKey) -> bool {
+        unsafe { maps::SERVERS.get(key) }.is_some()
     }
 
     #[inline(always)]

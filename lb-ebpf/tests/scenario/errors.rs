@@ -1,14 +1,14 @@
 //! ICMP errors about connections, in both directions.
 
 use super::{
-    ACK, BOTH, CLIENT_MAC, Ends, OUTSIDE_MAC, SYN, Scenario,
+    ACK, ADDRESSES, BOTH, CLIENT_MAC, Ends, INSIDE_MAC, OUTSIDE_MAC, RST, SYN, Scenario, WEB_MAC,
     frames::{Checksum, Packet, icmp, tcp, udp},
     kept, to_client, to_web,
 };
-use lb_common::{device::flags::REDIRECT, reason::Reason::*};
+use lb_common::{device::flags::REDIRECT, reason::Reason::*, sysctl::Sysctl::NatIcmpSend};
 
 pub fn all() -> Vec<Scenario> {
-    BOTH.into_iter().flat_map(of).collect()
+    BOTH.into_iter().flat_map(|ends| [of(ends), unasked(ends)].concat()).collect()
 }
 
 fn of(e: &Ends) -> Vec<Scenario> {
@@ -112,4 +112,47 @@ fn of(e: &Ends) -> Vec<Scenario> {
             .client_passes(error(about).fragment(0, true), IcmpToHost),
     );
     all
+}
+
+/// With `nat_icmp_send` a server hears that nobody has asked.
+fn unasked(e: &Ends) -> Vec<Scenario> {
+    let v4 = !e.client.starts_with('[');
+    let name = |text: &str| Scenario {
+        sysctls: &[(NatIcmpSend, 1)],
+        ..Scenario::new(format!("nat_icmp_send: {text} ({})", if v4 { "IPv4" } else { "IPv6" }))
+    };
+    let answered = |scenario: Scenario, packet: Packet| {
+        let (kind, code) = if v4 { (3, 3) } else { (1, 4) };
+        // In the balancer's own name.
+        let mut answer = icmp(ADDRESSES[usize::from(!v4)], e.web, kind, code, 0, packet.packet());
+        if v4 {
+            (answer.service, answer.identification) = (0xc0, 0);
+        }
+        scenario.web_sends(packet, AnsweredUnasked, Some(answer.link(WEB_MAC, INSIDE_MAC).frame()))
+    };
+    let passed = |scenario: Scenario, packet: Packet, reason| {
+        let same = packet.clone().link(INSIDE_MAC, WEB_MAC).frame();
+        scenario.web_sends(packet, reason, Some(same))
+    };
+    let elsewhere = if v4 { "192.168.33.111:99" } else { "[2001:db8:33::111]:99" };
+    vec![
+        answered(name("a server's segment without a connection"), tcp(e.web, e.client, ACK)),
+        answered(name("a server that connects from where it answers"), tcp(e.web, e.client, SYN)),
+        answered(name("a server's datagram without a connection"), udp(e.web, e.client)),
+        passed(name("a server's RST is an answer itself"), tcp(e.web, e.client, RST), MidStream),
+        passed(name("another port of a server is no server"), udp(elsewhere, e.client), NotBalanced),
+        passed(
+            Scenario { sysctls: &[], ..name("not set, a server's segment is left to the host") },
+            tcp(e.web, e.client, ACK),
+            MidStream,
+        ),
+        name("who has a connection is answered by nobody").open(e).web_sends(
+            tcp(e.web, e.client, SYN | ACK),
+            Redirected,
+            to_client(tcp(e.vip, e.client, SYN | ACK)),
+        ),
+        name("a client's packet is what it was")
+            .client_passes(tcp(e.client, e.vip, ACK), MidStream)
+            .client_passes(udp(e.client, e.router), NotBalanced),
+    ]
 }

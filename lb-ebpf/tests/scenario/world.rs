@@ -3,7 +3,7 @@
 use super::{BOTH, Before, Pool, Scenario, V4, V6, Web};
 use lb_common::{
     address::Address,
-    backend::{Backend, Member, state},
+    backend::{Backend, Member, ServerKey, state},
     protocol,
     service::{Service, ServiceKey, flags::FULL_NAT, in_use},
     settings::Settings,
@@ -22,6 +22,7 @@ impl Scenario {
             services: Vec::new(),
             pool: BOTH.map(|ends| ends.source.parse::<SocketAddr>().unwrap().ip().into()),
             ports: Vec::new(),
+            servers: Vec::new(),
         };
         let second = if self.sctp { protocol::SCTP } else { protocol::UDP };
         let services: Vec<_> =
@@ -53,6 +54,7 @@ impl Scenario {
         if self.flags & FULL_NAT != 0 && self.pool != Pool::AllPorts {
             world.ports = world.backends.iter().flat_map(|backend| self.taken(backend)).collect();
         }
+        world.servers = world.backends.iter().map(Backend::server).collect();
         for (id, (ends, kind)) in (0..).zip(services) {
             let vip: SocketAddr = ends.vip.parse().unwrap();
             let weight = u32::from(self.web != Web::Nobody);
@@ -140,6 +142,7 @@ pub struct World {
     /// The first address of each family.
     pub pool: [Address; 2],
     pub ports: Vec<(PortsKey, Ports)>,
+    pub servers: Vec<ServerKey>,
 }
 
 impl World {

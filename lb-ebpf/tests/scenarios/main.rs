@@ -90,6 +90,7 @@ fn install(tables: &mut HostTables, world: &World) {
     tables.ports = RefCell::new(
         world.ports.iter().map(|(key, ports)| (*key, Box::new(UnsafeCell::new(*ports)))).collect(),
     );
+    tables.servers = world.servers.iter().copied().collect();
     tables.services = world.services.iter().map(|service| (service.key, *service)).collect();
 }
 
