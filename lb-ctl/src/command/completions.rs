@@ -3,7 +3,7 @@
 use crate::cli;
 use anyhow::Result;
 use clap_complete::Shell;
-use std::io::stdout;
+use std::io::{Write as _, stdout};
 
 /// Print completions for a shell.
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,14 @@ pub struct Args {
 impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
-        clap_complete::generate(self.shell, &mut cli::command(), "lb-ctl", &mut stdout());
-        Ok(())
+        let mut script = vec![];
+        clap_complete::generate(self.shell, &mut cli::command(), "lb-ctl", &mut script);
+        let mut script = String::from_utf8(script)?;
+        if self.shell == Shell::Bash {
+            // clap_complete 4.6 spells a hyphen in two ways, so that no command below lb-ctl is completed
+            // (github.com/clap-rs/clap/issues/6421).
+            script = script.replace("lb__subcmd__ctl", "lb__ctl");
+        }
+        Ok(stdout().write_all(script.as_bytes())?)
     }
 }

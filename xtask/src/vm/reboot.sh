@@ -11,7 +11,7 @@ called() {
     ip netns exec client curl -sS --max-time 5 http://192.168.2.200
 }
 
-# Interfaces that come after network.target, as bonds and VLANs may.
+# Interfaces that come after network.target, as bonds and VLANs may, and addresses that come later still, as by DHCP.
 late() {
     sleep 3
     sysctl -qw net.ipv4.ip_forward=1
@@ -19,13 +19,14 @@ late() {
     ip netns add web
     ip link add outside type veth peer name eth0 netns client
     ip link add inside type veth peer name eth0 netns web
-    ip address add 192.168.2.200/24 dev outside
-    ip address add 192.168.33.100/24 dev inside
     ip -n client address add 192.168.2.10/24 dev eth0
     ip -n web address add 192.168.33.111/24 dev eth0
     for end in "" "-n client" "-n web"; do ip $end link set lo up; done
     ip link set outside up; ip -n client link set eth0 up
     ip link set inside up; ip -n web link set eth0 up
+    sleep 5
+    ip address add 192.168.2.200/24 dev outside
+    ip address add 192.168.33.100/24 dev inside
     ip -n web route add default via 192.168.33.100
     ip netns exec web busybox httpd -p 80 -h /vm/www
 }
