@@ -18,7 +18,7 @@ use super::{Process, Site};
 use crate::interrupt;
 
 /// A command that takes longer than this many seconds hangs; it is ended and fails with code 124.
-const TIMEOUT: &str = "120";
+const TIMEOUT: &str = "300";
 
 /// A network namespace of a lab.
 #[derive(Clone)]

@@ -133,7 +133,9 @@ fn down(side: &Side, transcript: &mut Transcript) -> Result<()> {
     transcript.say(wire.seen()?);
     transcript.say(side.lists(&service)?);
     side.lab.web2.ip("link set eth0 up")?;
-    side.lab.web2.gateways(&["192.168.33.100"])?;
+    // What went with the link.
+    side.lab.web2.addresses("eth0", &["fd00:33::112/64"])?;
+    side.lab.web2.gateways(&["192.168.33.100", "fd00:33::100"])?;
     first.send("a")?;
     transcript.say(heard(&mut first, 8));
     first.close()?;
