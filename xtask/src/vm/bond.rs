@@ -65,5 +65,9 @@ fn bond(namespace: &Namespace, name: &str, ports: &str, mode: &str) -> Result<()
         namespace.ip(&format!("link set {ports}{number} down"))?;
         namespace.ip(&format!("link set {ports}{number} master {name}"))?;
     }
+    if mode == "active-backup" {
+        // Else either end of the cables may begin with another one, and nothing comes through.
+        namespace.ip(&format!("link set {name} type bond primary {ports}0"))?;
+    }
     namespace.ip(&format!("link set {name} up")).map(drop)
 }
