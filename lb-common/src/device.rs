@@ -28,6 +28,9 @@ const _: () = assert!(size_of::<Device>() == 40);
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Device {}
 
+/// The number of the loopback in every network namespace (`LOOPBACK_IFINDEX`, `net/flow.h`).
+pub const LOOPBACK: u32 = 1;
+
 /// Why the balancer is attached to an interface as it is.
 pub mod choice {
     /// It is not attached, or nothing is known.
@@ -38,6 +41,8 @@ pub mod choice {
     pub const DRIVER: u32 = 2;
     /// The driver takes none, or not with its present settings.
     pub const REFUSED: u32 = 3;
+    /// XDP needs Ethernet headers, and there are none.
+    pub const BARE: u32 = 4;
 }
 
 /// Flags of a device.
@@ -51,4 +56,6 @@ pub mod flags {
     pub const ATTACHED: u32 = 4;
     /// VLANs are carried by it: tags may be taken off, and kept apart, before XDP sees the frame.
     pub const VLANS: u32 = 8;
+    /// Its packets have no Ethernet header, as those of a tunnel.
+    pub const BARE: u32 = 16;
 }

@@ -126,6 +126,33 @@ fn tc_is_attached_replaced_and_taken_away() {
 }
 
 #[test]
+fn a_tunnel_and_the_loopback_take_tc_alone() {
+    let namespace = Namespace::new();
+    namespace::run("ip", &["-n", &namespace.name, "tuntap", "add", "dev", "tun0", "mode", "tun"]);
+    let error = namespace.fails(1, "load lan0 tun0 --hook xdp");
+    assert_eq!(error, "lb-ctl: tun0 has no Ethernet headers, which XDP needs: --hook auto or --hook tc\n");
+    let error = namespace.fails(1, "load lo --mode generic");
+    assert!(error.contains("lo carries what this host sends to itself, which takes tc"), "{error}");
+    namespace.assert_clean();
+
+    let printed = namespace.ok("load lan0 tun0 lo --max-connections 1000");
+    assert!(printed.contains("lan0: attached (native)"), "{printed}");
+    assert!(printed.contains("tun0: attached (tc): XDP needs Ethernet headers"), "{printed}");
+    assert!(printed.contains("lo: attached (tc): its driver takes no XDP program"), "{printed}");
+    namespace.ok("upgrade");
+    let status = namespace.status();
+    let rows = status["interfaces"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "tun0").unwrap();
+    assert_eq!((&row["mode"], &row["choice"]), (&"tc".into(), &"XDP needs Ethernet headers".into()));
+    assert_eq!(
+        (&row["sends"], &row["reason"]),
+        (&"kernel".into(), &"its packets have no Ethernet headers".into())
+    );
+    namespace.ok("unload");
+    namespace.assert_clean();
+}
+
+#[test]
 fn what_cannot_be_done_is_said_in_one_line_and_changes_nothing() {
     let namespace = Namespace::new();
     for command in ["unload", "status", "upgrade", "counters", "trace"] {

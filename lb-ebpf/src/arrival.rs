@@ -25,6 +25,9 @@ pub const ARRIVALS: u32 = 16;
 /// on a device of their own above this one.
 const VIRTUAL_ROUTER: [u8; 4] = [0x00, 0x00, 0x5e, 0x00];
 
+/// The address of such a router, for packets that need one and have none.
+pub const ROUTER: [u16; 3] = [0x0000u16.to_be(), 0x5e00u16.to_be(), 0x0100u16.to_be()];
+
 /// [`Reason::OtherMachine`] for a frame that a switch flooded. Where an answer would leave by another
 /// interface (a bridge above this one, a second way to the client) nobody can tell, and it counts as ours.
 #[inline(always)]
@@ -60,4 +63,14 @@ fn octets(mac: [u16; 4]) -> [u8; 6] {
 fn is_virtual_router(mac: [u8; 6]) -> bool {
     let [a, b, c, d, kind, _] = mac;
     [a, b, c, d] == VIRTUAL_ROUTER && matches!(kind, 1 | 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_router_is_a_virtual_one() {
+        assert!(is_virtual_router(bytemuck::cast(ROUTER)));
+    }
 }

@@ -272,7 +272,10 @@ fn may_be_lost<F: Frame>(frame: &F, packet: &Packet, method: u32) -> bool {
 
 #[inline(always)]
 fn exit_of<F: Frame>(frame: &F, interface: u32, flags: u32) -> u8 {
-    if interface == frame.interface() && (flags & device::flags::TRANSMIT != 0 || frame.keeps_buffer()) {
+    if flags & device::flags::BARE != 0 {
+        exit::KERNEL
+    } else if interface == frame.interface() && (flags & device::flags::TRANSMIT != 0 || frame.keeps_buffer())
+    {
         exit::TRANSMIT
     } else if flags & device::flags::REDIRECT != 0 || frame.keeps_buffer() {
         // Generic XDP hands a whole socket buffer to the interface: every interface takes that.

@@ -17,7 +17,7 @@ mod shell;
 mod program {
     use crate::{
         kernel::{frame::Buffer, globals, maps, sweep, tables::Maps, trace},
-        shell::{Context, pull_headers},
+        shell::{Context, add_header, pull_headers},
     };
     use aya_ebpf::{
         bindings::{BPF_F_INGRESS, TC_ACT_SHOT, TC_ACT_UNSPEC},
@@ -25,22 +25,28 @@ mod program {
         macros::classifier,
         programs::TcContext,
     };
-    use lb_common::{reason::Verdict, stage::Stage};
-    use lb_ebpf::{Next, Outcome, Reason, shortcut};
+    use lb_common::{
+        device::{LOOPBACK, flags},
+        reason::Verdict,
+        stage::Stage,
+    };
+    use lb_ebpf::{Next, Outcome, Reason, Tables as _, shortcut};
 
     /// What `arm` and `disarm` return when they have worked: the number that those of XDP return.
     const DONE: i32 = 2;
     const FAILED: i32 = 0;
-    /// The number of the loopback in every network namespace (`LOOPBACK_IFINDEX`, `net/flow.h`).
-    const LOOPBACK: u32 = 1;
     const SHOT: i32 = TC_ACT_SHOT as i32;
 
     /// The balancer: attached to what comes in by every interface. Plain packets end here; all others go on
     /// to the stages.
     #[classifier]
     pub fn balance(context: TcContext) -> i32 {
-        pull_headers(context.skb.skb);
-        let (mut frame, maps) = of(&context);
+        let maps = Maps { context: context.skb.skb };
+        if globals::BARE.load() != 0 && is_bare(&maps) && !add_header(maps.context) {
+            return end(&maps, Outcome::of(Reason::TruncatedEthernet));
+        }
+        pull_headers(maps.context);
+        let mut frame = Buffer::of(maps.context);
         // What is traced goes through the stages, which do the same: there is stack for it. Before Linux 6.8 a
         // call needs its stack even where it is never made, so that this program has none.
         if globals::TRACE.load() == 0
@@ -79,6 +85,14 @@ mod program {
     #[inline(always)]
     fn of(context: &TcContext) -> (Buffer, Maps) {
         (Buffer::of(context.skb.skb), Maps { context: context.skb.skb })
+    }
+
+    /// Whether the packet has come without an Ethernet header.
+    #[inline(always)]
+    fn is_bare(maps: &Maps) -> bool {
+        // SAFETY: the context is the packet's.
+        let interface = unsafe { (*maps.context).ifindex };
+        maps.device(interface).is_some_and(|device| device.flags & flags::BARE != 0)
     }
 
     /// Ends in the next stage, or for good.

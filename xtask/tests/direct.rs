@@ -23,7 +23,7 @@ struct OneNetwork {
     _site: Arc<Site>,
 }
 
-fn one_network(redirect: bool) -> Result<OneNetwork> {
+fn one_network(redirect: bool, hook: &str) -> Result<OneNetwork> {
     let lb_ctl = env::var_os("LB_CTL").context("LB_CTL is not set; run: cargo xtask test")?;
     let site = Site::new(lb_ctl.into())?;
     let switch = site.namespace("switch")?;
@@ -49,7 +49,7 @@ fn one_network(redirect: bool) -> Result<OneNetwork> {
         switch.run(["ethtool", "-K", "lb", "gro", "on"])?;
     }
     let servers = [Nginx::start(&web1, "Web1 called.")?, Nginx::start(&web2, "Web2 called.")?];
-    ctl(&balancer, "load eth0")?;
+    ctl(&balancer, &format!("load eth0 --hook {hook}"))?;
     for (vip, first, second) in ADDRESSES {
         ctl(&balancer, &format!("service add -t {vip}:80 -s rr"))?;
         for server in [first, second] {
@@ -62,7 +62,16 @@ fn one_network(redirect: bool) -> Result<OneNetwork> {
 
 #[test]
 fn servers_answer_past_the_balancer_and_it_counts_as_ipvs_does() -> Result<()> {
-    let network = one_network(true)?;
+    servers_answer_past_the_balancer("xdp", "Redirected")
+}
+
+#[test]
+fn servers_answer_past_the_balancer_by_tc() -> Result<()> {
+    servers_answer_past_the_balancer("tc", "Transmitted")
+}
+
+fn servers_answer_past_the_balancer(hook: &str, reason: &str) -> Result<()> {
+    let network = one_network(hook == "xdp", hook)?;
     for (vip, first, second) in ADDRESSES {
         // The first packet to a server finds out its MAC address, and its connection waits for a retransmission.
         for number in 0..6 {
@@ -82,26 +91,28 @@ fn servers_answer_past_the_balancer_and_it_counts_as_ipvs_does() -> Result<()> {
         let figures: Vec<_> = line.split_whitespace().skip(2).collect();
         ensure!(figures[0] == "3" && figures[2] == "0" && figures[4] == "0", "{line}");
     }
-    assert_counted(&network.balancer, "Redirected", 60)
+    assert_counted(&network.balancer, reason, 60)
 }
 
 #[test]
 fn a_neighbour_that_is_not_known_is_asked_for() -> Result<()> {
-    let network = one_network(true)?;
-    for (vip, ..) in ADDRESSES {
-        curl(&network.client, &format!("http://{vip}"))?;
-    }
-    assert_counted(&network.balancer, "NeighbourAsked", 2)?;
-    let neighbours = network.balancer.ip("neighbour show dev eth0")?;
-    for server in ["192.168.33.112", "fd00:33::112"] {
-        ensure!(neighbours.contains(&format!("{server} lladdr")), "{neighbours}");
+    for hook in ["xdp", "tc"] {
+        let network = one_network(hook == "xdp", hook)?;
+        for (vip, ..) in ADDRESSES {
+            curl(&network.client, &format!("http://{vip}"))?;
+        }
+        assert_counted(&network.balancer, "NeighbourAsked", 2)?;
+        let neighbours = network.balancer.ip("neighbour show dev eth0")?;
+        for server in ["192.168.33.112", "fd00:33::112"] {
+            ensure!(neighbours.contains(&format!("{server} lladdr")), "{hook}: {neighbours}");
+        }
     }
     Ok(())
 }
 
 #[test]
 fn where_xdp_cannot_send_the_packets_are_lost_and_counted() -> Result<()> {
-    let network = one_network(false)?;
+    let network = one_network(false, "xdp")?;
     let answer = network.client.output(["curl", "-sS", "--max-time", "3", "http://192.168.33.50"])?;
     ensure!(!answer.status.success(), "{answer:?}");
     eventually(|| assert_counted(&network.balancer, "RouteDevice", 1))

@@ -27,7 +27,7 @@ fn the_host_answers_ping_to_the_service_address() -> Result<()> {
 
 #[test]
 fn traceroute_shows_the_service_as_the_balancer_and_as_the_server() -> Result<()> {
-    for path in [Path::Kernel, Path::Redirect] {
+    for path in [Path::Kernel, Path::Redirect, Path::Tc] {
         let lab = loaded(path, 1500)?;
         let _server = UdpEcho::start(&lab.web1, 8080)?;
         service(&lab.balancer, "-t", 80, 2)?;
@@ -66,7 +66,7 @@ fn assert_learned(namespace: &xtask::lab::Namespace, destination: &str, mtu: u32
 
 #[test]
 fn a_client_learns_the_smaller_mtu_of_the_servers_link() -> Result<()> {
-    for path in [Path::Kernel, Path::Redirect] {
+    for path in [Path::Kernel, Path::Redirect, Path::Tc] {
         let lab = loaded(path, 1500)?;
         service(&lab.balancer, "-t", 80, 1)?;
         // The servers keep 1500, so that their segment size does not give it away.
@@ -86,7 +86,7 @@ fn a_client_learns_the_smaller_mtu_of_the_servers_link() -> Result<()> {
 
 #[test]
 fn a_server_learns_the_smaller_mtu_of_the_clients_link() -> Result<()> {
-    for path in [Path::Kernel, Path::Redirect] {
+    for path in [Path::Kernel, Path::Redirect, Path::Tc] {
         let lab = loaded(path, 1500)?;
         service(&lab.balancer, "-t", 80, 1)?;
         lab.balancer.ip("link set outside mtu 1400")?;
@@ -135,7 +135,7 @@ fn a_client_of_a_server_that_is_gone_is_told_so() -> Result<()> {
 
 #[test]
 fn an_mtu_error_from_a_router_behind_the_balancer_reaches_its_client() -> Result<()> {
-    for path in [Path::Kernel, Path::Redirect] {
+    for path in [Path::Kernel, Path::Redirect, Path::Tc] {
         let lab = loaded(path, 1500)?;
         // The server moves behind web2, which routes to it over a narrow link.
         lab.web2.forward()?;

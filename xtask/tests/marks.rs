@@ -10,7 +10,16 @@ use xtask::lab::{VIP, VIP6};
 
 #[test]
 fn a_mark_s_service_takes_http_and_https_before_the_address_s() -> Result<()> {
-    let lab = loaded(Path::Redirect, 1500)?;
+    a_mark_s_service_comes_before_the_address_s(Path::Redirect)
+}
+
+#[test]
+fn a_mark_s_service_takes_http_and_https_before_the_address_s_by_tc() -> Result<()> {
+    a_mark_s_service_comes_before_the_address_s(Path::Tc)
+}
+
+fn a_mark_s_service_comes_before_the_address_s(path: Path) -> Result<()> {
+    let lab = loaded(path, 1500)?;
     for (vip, option, servers) in
         [(VIP, "", ["192.168.33.111", "192.168.33.112"]), (VIP6, " -6", ["[fd00:33::111]", "[fd00:33::112]"])]
     {

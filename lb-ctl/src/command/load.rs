@@ -17,7 +17,11 @@ use crate::{
 };
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
-use lb_common::{device::choice, limits, settings::Settings};
+use lb_common::{
+    device::{LOOPBACK, choice},
+    limits,
+    settings::Settings,
+};
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 /// Attach the balancer to interfaces: those that clients come in by, and those that backends answer by.
@@ -75,6 +79,9 @@ impl Args {
         }
         pins.clean()?;
         let interfaces = attachment::named(&interface::all()?, &self.interfaces, modes != [Mode::Tc])?;
+        if !modes.contains(&Mode::Tc) {
+            refuse_xdp(&interfaces)?;
+        }
 
         let result = self.build(&pins, &interfaces, modes);
         if result.is_err() {
@@ -98,16 +105,19 @@ impl Args {
         // Only now, because a program on a veth lets its far end take redirected packets.
         let attached: BTreeMap<u32, Mode> =
             links.iter().map(|(interface, mode, _)| (interface.index, *mode)).collect();
-        let chosen = attached.iter().map(|(&index, &mode)| (index, reason(mode, modes))).collect();
+        let chosen = links
+            .iter()
+            .map(|(interface, mode, _)| (interface.index, reason(interface, *mode, modes)))
+            .collect();
         device::describe(&directory, &interface::all()?, &attached, &chosen)?;
 
         for (interface, mode, held) in links {
             attachment::pin(held, &directory, interface)?;
-            let fallback = match mode {
-                Mode::Native => "",
-                _ if reason(mode, modes) == choice::NAMED => "",
-                Mode::Generic => ": its driver takes no program, so this is slow",
-                Mode::Tc => ": its driver takes no XDP program",
+            let fallback = match (reason(interface, mode, modes), mode) {
+                (choice::BARE, _) => ": XDP needs Ethernet headers",
+                (choice::REFUSED, Mode::Generic) => ": its driver takes no program, so this is slow",
+                (choice::REFUSED, _) => ": its driver takes no XDP program",
+                _ => "",
             };
             say!("{}: attached ({mode}){fallback}", interface.name);
         }
@@ -144,12 +154,13 @@ impl Args {
         interfaces: &'a [Interface],
         modes: &[Mode],
     ) -> Result<Vec<(&'a Interface, Mode, Held)>> {
+        let bare = interfaces.iter().any(|interface| interface.bare);
         let partial = interfaces.iter().any(Interface::partial_checksums);
         let by_filter = self.hook == Hook::Clsact || !kernel::has_tc_links()?;
         let mut waiting: Vec<&Interface> = interfaces.iter().collect();
         let mut links = Vec::new();
         for (round, &mode) in modes.iter().enumerate() {
-            let variant = Variant { mode, partial, connections: self.max_connections, trace: None };
+            let variant = Variant { mode, partial, bare, connections: self.max_connections, trace: None };
             let mut instance = Instance::load(directory, variant)?;
             if round == 0 {
                 instance.write_settings(Settings::new(self.max_connections, secret()?))?;
@@ -157,6 +168,10 @@ impl Args {
             }
             let mut refused = Vec::new();
             for interface in waiting {
+                if mode != Mode::Tc && interface.bare {
+                    refused.push(interface);
+                    continue;
+                }
                 match attachment::attach(&mut instance, directory, interface, by_filter)? {
                     Some(held) => links.push((interface, mode, held)),
                     None => refused.push(interface),
@@ -174,11 +189,27 @@ impl Args {
     }
 }
 
+/// Fails where XDP cannot do what tc can.
+fn refuse_xdp(interfaces: &[Interface]) -> Result<()> {
+    for interface in interfaces {
+        let name = &interface.name;
+        if interface.bare {
+            bail!("{name} has no Ethernet headers, which XDP needs: --hook auto or --hook tc");
+        }
+        // The kernel has routed it, and would not do so again once XDP has rewritten it.
+        if interface.index == LOOPBACK {
+            bail!("{name} carries what this host sends to itself, which takes tc: --hook auto or --hook tc");
+        }
+    }
+    Ok(())
+}
+
 /// Why an interface has a mode, of those that were tried.
-fn reason(mode: Mode, modes: &[Mode]) -> u32 {
+fn reason(interface: &Interface, mode: Mode, modes: &[Mode]) -> u32 {
     match mode {
         _ if modes.len() == 1 => choice::NAMED,
         Mode::Native => choice::DRIVER,
+        _ if interface.bare => choice::BARE,
         _ => choice::REFUSED,
     }
 }

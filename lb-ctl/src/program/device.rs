@@ -33,6 +33,7 @@ pub fn judge(interface: &Interface, attached: Option<Mode>) -> Capability {
     // A bond's program is in the drivers of its ports.
     let is_of_devices = interface.bus.is_some() || interface.kind.as_deref() == Some("bond");
     let (redirect, reason) = match interface.features {
+        _ if interface.bare => (false, "its packets have no Ethernet headers"),
         Some(bits) if bits & features::XMIT == 0 && veth => {
             (false, "the far end of this veth has neither GRO nor an XDP program")
         }
@@ -61,7 +62,8 @@ pub fn judge(interface: &Interface, attached: Option<Mode>) -> Capability {
     let flags = set(flags::REDIRECT, redirect)
         // What a veth transmits arrives only where its far end runs a program too.
         | set(flags::TRANSMIT, native && !veth)
-        | set(flags::ATTACHED, attached.is_some());
+        | set(flags::ATTACHED, attached.is_some())
+        | set(flags::BARE, interface.bare);
     Capability { device: Device { flags, ..Device::default() }, reason }
 }
 
@@ -104,6 +106,7 @@ pub fn choice(pins: &Path, interface: u32) -> Result<&'static str> {
         choice::NAMED => "as was asked for",
         choice::DRIVER => "its driver takes XDP programs",
         choice::REFUSED => "its driver takes no XDP program",
+        choice::BARE => "XDP needs Ethernet headers",
         _ => "",
     })
 }
@@ -181,6 +184,12 @@ mod tests {
         assert_eq!(flags_of(None, Some("pci"), bits, None), 0);
         assert_eq!(flags_of(Some("bond"), None, bits, Some(Mode::Native)), all);
         assert_eq!(flags_of(Some("bond"), None, bits, None), 0);
+    }
+
+    #[test]
+    fn a_tunnel_is_left_to_the_kernel() {
+        let tunnel = Interface { bare: true, features: Some(features::XMIT), ..Interface::default() };
+        assert_eq!(judge(&tunnel, Some(Mode::Tc)).device.flags, flags::ATTACHED | flags::BARE);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Interface {
     pub master: Option<u32>,
     /// For a VLAN the number of the interface that carries it.
     pub carrier: Option<u32>,
+    /// Whether its packets have no Ethernet header, as those of a tunnel.
+    pub bare: bool,
     /// The longest IP packet, in bytes.
     pub mtu: u32,
     /// Its addresses of global scope that the kernel would choose from, in its order.
@@ -96,6 +98,7 @@ fn parse(answer: &[u8]) -> Option<Interface> {
 
     let header = answer.first_chunk::<16>()?;
     let index = u32::from_ne_bytes(*header[4..].first_chunk()?);
+    let hardware = u16::from_ne_bytes(*header[2..].first_chunk()?);
     let link = attributes(&answer[16..]);
     let info = link.get(&libc::IFLA_LINKINFO).map(|info| attributes(info)).unwrap_or_default();
     let xdp = link.get(&libc::IFLA_XDP).map(|xdp| attributes(xdp)).unwrap_or_default();
@@ -116,6 +119,7 @@ fn parse(answer: &[u8]) -> Option<Interface> {
         carrier: if kind.as_deref() == Some("vlan") { number(libc::IFLA_LINK) } else { None },
         kind,
         bus: link.get(&IFLA_PARENT_DEV_BUS_NAME).map(|bus| text(bus)),
+        bare: !matches!(hardware, libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK),
         mtu: number(libc::IFLA_MTU)?,
         addresses: vec![],
         held: vec![],

@@ -49,6 +49,8 @@ pub struct Variant {
     pub mode: Mode,
     /// Whether packets with partial checksums may come in.
     pub partial: bool,
+    /// Whether packets without an Ethernet header may come in.
+    pub bare: bool,
     /// Size of the connection table.
     pub connections: u32,
     /// What it traces, if it does.
@@ -82,7 +84,7 @@ impl Instance {
         let (client, service) = (filter.client.octets(), filter.service.octets());
         let generic = u8::from(variant.mode == Mode::Generic);
         let (partial, trace) = (u8::from(variant.partial), u8::from(variant.trace.is_some()));
-        let mask = index - 1;
+        let (bare, mask) = (u8::from(variant.bare), index - 1);
         let cpus = u32::try_from(nr_cpus().map_err(|(path, error)| anyhow!("{path}: {error}"))?)?;
         let sets = hint::sets(variant.connections, cpus);
         let hints_mask = sets - 1;
@@ -101,6 +103,8 @@ impl Instance {
             .override_global("TRACE_SERVICE_PORT", &filter.port, true);
         if variant.mode != Mode::Tc {
             loader.override_global("GENERIC", &generic, true).override_global("PARTIAL", &partial, true);
+        } else {
+            loader.override_global("BARE", &bare, true);
         }
         let object = if variant.mode == Mode::Tc { TC } else { XDP };
         for (name, path) in &maps {
@@ -167,7 +171,7 @@ pub struct Adopter(Instance);
 impl Adopter {
     /// Loads it on the maps pinned in a directory.
     pub fn load(pins: &Path, connections: u32) -> Result<Self> {
-        let variant = Variant { mode: Mode::Generic, partial: false, connections, trace: None };
+        let variant = Variant { mode: Mode::Generic, partial: false, bare: false, connections, trace: None };
         let mut instance = Instance::prepare(pins, variant)?;
         instance.program("adopt")?.load().map_err(|error| explain(error.into()))?;
         Ok(Self(instance))

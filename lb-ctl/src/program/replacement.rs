@@ -24,9 +24,11 @@ pub fn replace(pins: &Path, connections: u32, trace: Option<Filter>) -> Result<V
     let attached = interfaces.iter().filter(|interface| modes.contains_key(&interface.index));
     let partial = attached.clone().any(Interface::partial_checksums);
 
+    let bare = attached.clone().any(|interface| interface.bare);
+
     let mut instances = Vec::new();
     for mode in Mode::ALL.into_iter().filter(|mode| modes.values().any(|used| used == mode)) {
-        instances.push(Instance::load(pins, Variant { mode, partial, connections, trace })?);
+        instances.push(Instance::load(pins, Variant { mode, partial, bare, connections, trace })?);
     }
     if trace.is_none() {
         instances[0].arm(pins)?;

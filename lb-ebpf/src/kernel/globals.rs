@@ -11,6 +11,10 @@ pub static GENERIC: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static PARTIAL: Global<u8> = Global::new(1);
 
+/// 1 where packets without an Ethernet header may come in (tc).
+#[unsafe(no_mangle)]
+pub static BARE: Global<u8> = Global::new(0);
+
 /// Buckets of the index less one.
 #[unsafe(no_mangle)]
 pub static INDEX_MASK: Global<u32> = Global::new(0);

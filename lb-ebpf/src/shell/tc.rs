@@ -11,17 +11,18 @@ use aya_ebpf::{
         bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
     },
     helpers::{
-        bpf_csum_update, bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_load_bytes,
-        bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_csum_update, bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_change_tail,
+        bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
     },
 };
 use bytemuck::Pod;
 use core::{ffi::c_void, ptr};
 use lb_ebpf::{
     Frame, Reason,
+    arrival::ROUTER,
     checksum::{Change, fold},
     frame::Text,
-    wire::ethernet,
+    wire::ethernet::{self, Ethernet},
 };
 
 /// What the kernel hands to a program.
@@ -41,6 +42,23 @@ pub fn pull_headers(context: *mut Context) {
             // What is missing after a failure counts as truncated.
             let _ = bpf_skb_pull_data(context, wanted);
         }
+    }
+}
+
+/// Puts an Ethernet header in front of a packet that has come without one; whether there was room for it. A
+/// packet that stays here keeps it, where the kernel does not look any more.
+///
+/// It is addressed to a virtual router, which is always meant to be this machine.
+#[inline(always)]
+pub fn add_header(context: *mut Context) -> bool {
+    let [first, second, third] = ROUTER;
+    // SAFETY: the context is the packet's.
+    unsafe {
+        let kind = (*context).protocol as u16;
+        let header = Ethernet { destination: [first, second, third], source: [0; 3], kind };
+        let length = ethernet::LENGTH as u32;
+        bpf_skb_change_head(context, length, 0) == 0
+            && bpf_skb_store_bytes(context, 0, ptr::from_ref(&header).cast(), length, 0) == 0
     }
 }
 

@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use super::{
     bond, compare, import, load,
     report::{Item, Step},
-    sctp, tunnels, virtio, vlan,
+    sctp, tc, tunnels, virtio, vlan,
 };
 use crate::{interrupt, run};
 
@@ -41,6 +41,7 @@ pub fn run(args: &Args) -> Result<()> {
     step("beside IPVS", wanted, || compare::run(&lb_ctl, args.script.as_deref()))?;
     step("tunnels", wanted, || tunnels::run(&lb_ctl))?;
     step("SCTP", wanted, || sctp::run(&lb_ctl))?;
+    step("tc", wanted, || tc::run(&lb_ctl))?;
     step("vlan", wanted, || vlan::run(&lb_ctl))?;
     step("bond", wanted, || bond::run(&lb_ctl))?;
     step("virtio", wanted, || virtio::run(&lb_ctl))?;

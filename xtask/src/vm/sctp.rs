@@ -20,9 +20,9 @@ use crate::lab::{Lab, Namespace, VIP};
 /// One for each method, so that the connections of one are not counted for the other.
 const PORTS: [u16; 2] = [8080, 8081];
 
-/// By the kernel's path and by XDP's where there is one; by NAT, by direct routing's table of states in a tunnel.
+/// By the kernel's path, by XDP's where there is one, and by tc; by NAT, by direct routing's table of states in a tunnel.
 pub fn run(lb_ctl: &Path) -> Result<()> {
-    for redirect in [false, true] {
+    for way in ["the kernel", "XDP", "tc"] {
         let lab = Lab::raise(lb_ctl.into())?;
         lab.client.run(["modprobe", "-a", "sctp", "ipip"])?;
         for (server, name) in [(&lab.web1, "web1"), (&lab.web2, "web2")] {
@@ -35,15 +35,16 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
                 server.sysctl(&format!("net/ipv4/conf/{device}/rp_filter"), "0")?;
             }
         }
-        if redirect {
+        if way == "XDP" {
             for (namespace, device) in [(&lab.client, "eth0"), (&lab.switch, "balancer")] {
                 namespace.run(["ethtool", "-K", device, "gro", "on"])?;
             }
         }
-        lab.balancer.lb_ctl(["load", "outside", "inside"])?;
+        let hook = if way == "tc" { "tc" } else { "xdp" };
+        lab.balancer.lb_ctl(["load", "outside", "inside", "--hook", hook])?;
         for (method, port) in ["-m", "-i"].into_iter().zip(PORTS) {
-            associations(&lab, method, port).with_context(|| format!("{method}, GRO {redirect}"))?;
-            println!("SCTP {method}, GRO {redirect}: works");
+            associations(&lab, method, port).with_context(|| format!("{method}, by {way}"))?;
+            println!("SCTP {method}, by {way}: works");
         }
         println!("{}", lab.balancer.lb_ctl(["counters"])?);
     }

@@ -1,5 +1,5 @@
 //! Tunnels, unwrapped by the kernel's own ipip, sit, ip6_tunnel, gre, ip6_gre and fou: every kind, in and around both
-//! families, by the kernel's path and by XDP's where there is one.
+//! families, by the kernel's path, by XDP's where there is one, and by tc.
 
 use std::{fs, path::Path};
 
@@ -17,11 +17,14 @@ const KINDS: [(&str, u32); 6] = [
     ("gre --tun-csum", 8),
 ];
 
+/// What the balancer sends through: the kernel, XDP towards far ends that have GRO, tc.
+const WAYS: [&str; 3] = ["the kernel", "XDP", "tc"];
+
 /// Tries all of them, and reports every one that fails.
 pub fn run(lb_ctl: &Path) -> Result<()> {
     let mut failed = Vec::new();
-    for redirect in [false, true] {
-        let lab = lab(lb_ctl, redirect)?;
+    for way in WAYS {
+        let lab = lab(lb_ctl, way)?;
         for (kind, between) in KINDS {
             if kind == "gre --tun-csum" {
                 expect_checksums(&lab)?;
@@ -32,7 +35,7 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
             ] {
                 let overhead = between + if outer == "IPv4" { 20 } else { 40 };
                 for vip in [VIP.to_owned(), format!("[{VIP6}]")] {
-                    let name = format!("{kind}: {vip} in {outer}, GRO {redirect}");
+                    let name = format!("{kind}: {vip} in {outer}, by {way}");
                     let result = served(&lab, &vip, addresses, kind, overhead);
                     println!("{name}: {}", if result.is_ok() { "works" } else { "FAILED" });
                     failed.extend(result.err().map(|error| format!("{name}: {error:#}")));
@@ -46,18 +49,19 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
     Ok(())
 }
 
-fn lab(lb_ctl: &Path, redirect: bool) -> Result<Lab> {
+fn lab(lb_ctl: &Path, way: &str) -> Result<Lab> {
     let lab = Lab::raise(lb_ctl.into())?;
     lab.client.run(["modprobe", "-a", "ipip", "sit", "ip6_tunnel", "ip_gre", "ip6_gre", "fou", "fou6"])?;
     for server in [&lab.web1, &lab.web2] {
         unwrap(server)?;
     }
-    if redirect {
+    if way == "XDP" {
         for (namespace, device) in [(&lab.client, "eth0"), (&lab.switch, "balancer")] {
             namespace.run(["ethtool", "-K", device, "gro", "on"])?;
         }
     }
-    lab.balancer.lb_ctl(["load", "outside", "inside"])?;
+    let hook = if way == "tc" { "tc" } else { "xdp" };
+    lab.balancer.lb_ctl(["load", "outside", "inside", "--hook", hook])?;
     Ok(lab)
 }
 

@@ -130,7 +130,7 @@ fn driver_counted(balancer: &Namespace, card: &str, [start, end]: [&str; 2]) -> 
     let lines = statistics.lines().filter_map(|line| line.trim().split_once(": "));
     let counted = lines.filter(|(name, _)| name.starts_with(start) && name.ends_with(end));
     let packets: u64 = counted.filter_map(|(_, number)| number.trim().parse::<u64>().ok()).sum();
-    ensure!(packets > 300, "{card}: {packets} packets as {start}*{end}:\n{statistics}");
+    ensure!(packets > 100, "{card}: {packets} packets as {start}*{end}:\n{statistics}");
     println!("{card}: the driver has counted {packets} packets as {start}*{end}");
     Ok(())
 }
