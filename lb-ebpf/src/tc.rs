@@ -36,12 +36,18 @@ mod program {
     const DONE: i32 = 2;
     const FAILED: i32 = 0;
     const SHOT: i32 = TC_ACT_SHOT as i32;
+    /// On a packet that is received once more: the letters "lb". Queueing disciplines alone look at this word, and
+    /// only where a packet leaves.
+    const HERE: u32 = 0x6c62;
 
     /// The balancer: attached to what comes in by every interface. Plain packets end here; all others go on
     /// to the stages.
     #[classifier]
     pub fn balance(context: TcContext) -> i32 {
         let maps = Maps { context: context.skb.skb };
+        if was_here(maps.context) {
+            return TC_ACT_UNSPEC;
+        }
         if globals::BARE.load() != 0 && is_bare(&maps) && !add_header(maps.context) {
             return end(&maps, Outcome::of(Reason::TruncatedEthernet));
         }
@@ -85,6 +91,19 @@ mod program {
     #[inline(always)]
     fn of(context: &TcContext) -> (Buffer, Maps) {
         (Buffer::of(context.skb.skb), Maps { context: context.skb.skb })
+    }
+
+    /// Whether the packet has been through this program, and is received once more.
+    #[inline(always)]
+    fn was_here(context: *mut Context) -> bool {
+        // SAFETY: the context is the packet's.
+        unsafe {
+            let was_here = (*context).ifindex == LOOPBACK && (*context).tc_index == HERE;
+            if was_here {
+                (*context).tc_index = 0;
+            }
+            was_here
+        }
     }
 
     /// Whether the packet has come without an Ethernet header.
@@ -135,6 +154,7 @@ mod program {
             // What this host sends to itself has been routed before it comes in, to where it was addressed then.
             // Received once more, it is routed to where it is addressed now.
             Verdict::Kernel if arrival == LOOPBACK => unsafe {
+                (*context).tc_index = HERE;
                 bpf_redirect(arrival, BPF_F_INGRESS as u64) as i32
             },
             // What else is attached here sees the packet too, as if it had come so.

@@ -64,11 +64,42 @@ fn clients_on_the_balancer_are_served(load: &str) -> Result<()> {
         // Others are served as before.
         curl(&lab.client, &url)?;
     }
+    by_full_nat(&lab)?;
     assert_counted(balancer, "Redirected", 100)?;
     assert_counted(balancer, "KernelProbe", 1)?;
     // Replies are for this host: the kernel delivers them.
     assert_counted(balancer, "KernelRoute", 100)?;
     ctl(balancer, "unload")?;
+    Ok(())
+}
+
+/// Two services that name each other as the only server: a packet comes back to neither.
+#[test]
+fn services_that_lead_to_each_other_end_a_packet() -> Result<()> {
+    let lab = Lab::classic()?;
+    ctl(&lab.balancer, "load lo outside inside --hook tc")?;
+    for (vip, server) in [(VIP, "192.168.33.100"), ("192.168.33.100", VIP)] {
+        ctl(&lab.balancer, &format!("service add -t {vip}:81"))?;
+        ctl(&lab.balancer, &format!("backend add -t {vip}:81 -r {server}:81 -m"))?;
+    }
+    let refused = lab.balancer.output(["curl", "-sS", "--max-time", "5", &format!("http://{VIP}:81/")])?;
+    let counters = counters(&lab.balancer)?;
+    ensure!(refused.status.code() == Some(7), "{refused:?} {counters:?}");
+    ensure!(counters["KernelRoute"] == 2, "the request, and the host's RST: {counters:?}");
+    Ok(())
+}
+
+/// The servers see another address of the balancer's as the client.
+fn by_full_nat(lab: &Lab) -> Result<()> {
+    lab.balancer.addresses("inside", &["192.168.33.201/24", "fd00:33::201/64"])?;
+    ctl(&lab.balancer, "snat-pool add 192.168.33.201 fd00:33::201")?;
+    for (vip, server) in [(VIP.to_owned(), "192.168.33.111"), (format!("[{VIP6}]"), "[fd00:33::111]")] {
+        ctl(&lab.balancer, &format!("service add -t {vip}:443 --fullnat"))?;
+        ctl(&lab.balancer, &format!("backend add -t {vip}:443 -r {server}:443 -m"))?;
+        for _ in 0..3 {
+            assert_eq!(curl(&lab.balancer, &format!("https://{vip}/"))?, "Web1 called.\n");
+        }
+    }
     Ok(())
 }
 

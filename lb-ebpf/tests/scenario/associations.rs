@@ -92,6 +92,11 @@ fn followers(e: &Ends) -> Vec<Scenario> {
                 .client_sends(protected(&client, &vip), Redirected, to_web(protected(&client, &web)))
                 .web_sends(protected(&web, &client), Redirected, to_client(protected(&vip, &client))),
         );
+        all.push(
+            Scenario { method: ROUTE, ..scenario("goes as it is by direct routing") }
+                .client_sends(udp(&client, &vip), Redirected, to_web(udp(&client, &vip)))
+                .client_sends(protected(&client, &vip), Redirected, to_web(protected(&client, &vip))),
+        );
         all.push(scenario("starts no connection").client_passes(protected(&client, &vip), NotBalanced));
     }
     all
