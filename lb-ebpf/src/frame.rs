@@ -44,6 +44,13 @@ pub trait Frame {
     /// Adds `bytes` of undefined content in front.
     fn grow(&mut self, bytes: usize) -> Result<(), Reason>;
 
+    /// The same for the headers of a tunnel of a kind ([`lb_common::tunnel::kind`]) in an IP packet of either family. A
+    /// socket buffer has to know what the kernel will find in it.
+    #[inline(always)]
+    fn encapsulate(&mut self, bytes: usize, _is_ipv4: bool, _kind: u8) -> Result<(), Reason> {
+        self.grow(bytes)
+    }
+
     /// Cuts the frame to `length` bytes at the end; a shorter frame stays as it is.
     fn truncate(&mut self, length: usize) -> Result<(), Reason>;
 

@@ -128,7 +128,12 @@ fn neighbour(hop: &NextHop) -> Neighbour {
 /// Whether a packet, or each that the kernel makes of it where it leaves, fits the way to a next hop.
 #[inline(always)]
 pub fn fits<F: Frame>(frame: &F, packet: &Packet, hop: &NextHop) -> bool {
-    let mtu = hop.mtu as u32;
+    fits_in(frame, packet, hop.mtu as u32)
+}
+
+/// The same for so many bytes.
+#[inline(always)]
+pub fn fits_in<F: Frame>(frame: &F, packet: &Packet, mtu: u32) -> bool {
     if packet.length() <= mtu {
         return true;
     }

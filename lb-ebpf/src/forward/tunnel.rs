@@ -48,10 +48,10 @@ pub fn forward<F: Frame, T: Tables>(
         is_remote: false,
         is_kept: false,
     };
-    if hop.interface != 0 && packet.length() + wrapping.length() > hop.mtu as u32 {
+    let mtu = (hop.mtu as u32).saturating_sub(wrapping.length());
+    if hop.interface != 0 && !nexthop::fits_in(frame, packet, mtu) {
         exit = Err(Reason::KernelFragment);
-        if packet.bits & bits::DONT_FRAGMENT != 0 && !packet.is_icmp() && frame.segment() == Some(0) {
-            let mtu = (hop.mtu as u32).saturating_sub(wrapping.length());
+        if packet.bits & bits::DONT_FRAGMENT != 0 && !packet.is_icmp() && frame.segment().is_some() {
             return Ok(Outcome { reason: Reason::TooBig, detail: mtu });
         }
     }
@@ -134,7 +134,7 @@ impl Wrapping {
         route::decrement(frame, packet)?;
         let service = service(frame, packet)?;
         let kind = if self.destination.is_ipv4() { ethernet::IPV4 } else { ethernet::IPV6 };
-        grow(frame, packet, self.length() as usize, kind)?;
+        grow(frame, packet, self.length() as usize, kind, self.tunnel.kind)?;
 
         let network = packet.network as usize;
         let end = packet.end as usize + self.length() as usize;
@@ -272,9 +272,9 @@ fn service<F: Frame>(frame: &F, packet: &Packet) -> Result<u8, Reason> {
     Ok(if service & MASK == CONGESTION { service & !MASK | CAPABLE } else { service })
 }
 
-/// Makes room for `bytes` in front of the IP packet, which has an outer header of `kind` then.
+/// Makes room for `bytes` in front of the IP packet: those of a tunnel, with an outer header of `kind`.
 #[inline(always)]
-fn grow<F: Frame>(frame: &mut F, packet: &Packet, bytes: usize, kind: u16) -> Result<(), Reason> {
+fn grow<F: Frame>(frame: &mut F, packet: &Packet, bytes: usize, kind: u16, tunnel: u8) -> Result<(), Reason> {
     let network = packet.network as usize;
     let mut link: Ethernet = frame.load(0).ok_or(Reason::RewriteFailed)?;
     let mut tags: [Tag; 2] = [
@@ -286,7 +286,7 @@ fn grow<F: Frame>(frame: &mut F, packet: &Packet, bytes: usize, kind: u16) -> Re
         18 => tags[0].kind = kind,
         _ => tags[1].kind = kind,
     }
-    frame.grow(bytes)?;
+    frame.encapsulate(bytes, kind == ethernet::IPV4, tunnel)?;
     frame.store(0, link)?;
     if network > ethernet::LENGTH {
         frame.store(ethernet::LENGTH, tags[0])?;

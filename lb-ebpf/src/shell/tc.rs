@@ -7,8 +7,9 @@
 use crate::kernel::frame::Buffer;
 use aya_ebpf::{
     bindings::{
-        __sk_buff, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM,
-        bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+        __sk_buff, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_GRE,
+        BPF_F_ADJ_ROOM_ENCAP_L4_UDP, BPF_F_ADJ_ROOM_FIXED_GSO, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR,
+        BPF_F_RECOMPUTE_CSUM, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
     },
     helpers::{
         bpf_csum_update, bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_change_tail,
@@ -17,6 +18,7 @@ use aya_ebpf::{
 };
 use bytemuck::Pod;
 use core::{ffi::c_void, ptr};
+use lb_common::tunnel::kind;
 use lb_ebpf::{
     Frame, Reason,
     arrival::ROUTER,
@@ -120,6 +122,20 @@ impl Frame for Buffer {
         let flags = BPF_F_ADJ_ROOM_FIXED_GSO as u64;
         let failed = unsafe { bpf_skb_adjust_room(self.context, bytes as i32, BPF_ADJ_ROOM_MAC, flags) } != 0;
         self.moved(failed)
+    }
+
+    #[inline(always)]
+    fn encapsulate(&mut self, bytes: usize, is_ipv4: bool, kind: u8) -> Result<(), Reason> {
+        let network = if is_ipv4 { BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 } else { BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 };
+        let transport = match kind {
+            kind::GUE => BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
+            kind::GRE => BPF_F_ADJ_ROOM_ENCAP_L4_GRE,
+            _ => 0,
+        };
+        let flags = (BPF_F_ADJ_ROOM_FIXED_GSO | network | transport) as u64;
+        let failed = unsafe { bpf_skb_adjust_room(self.context, bytes as i32, BPF_ADJ_ROOM_MAC, flags) } != 0;
+        // The kernel notes one tunnel, and none behind a tag in the bytes. It is there all the same.
+        if failed { self.grow(bytes) } else { self.moved(false) }
     }
 
     #[inline(always)]
