@@ -49,7 +49,7 @@ mod program {
             return TC_ACT_UNSPEC;
         }
         if globals::BARE.load() != 0 && is_bare(&maps) && !add_header(maps.context) {
-            return end(&maps, Outcome::of(Reason::TruncatedEthernet));
+            return settle(&maps, Outcome::of(Reason::TruncatedEthernet));
         }
         pull_headers(maps.context);
         let mut frame = Buffer::of(maps.context);

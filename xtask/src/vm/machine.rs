@@ -31,7 +31,7 @@ const CPU: &str = "max,la57=off,smap=off,smep=off,pku=off";
 const APPEND: &str =
     "console=ttyS0 quiet panic=-1 mitigations=off nowatchdog no_timer_check tsc=unstable clocksource=hpet";
 /// How long a machine that nobody sits at may run.
-const LIMIT: Duration = Duration::from_secs(1800);
+const LIMIT: Duration = Duration::from_secs(3600);
 /// How soon an interrupt is noticed.
 const TICK: Duration = Duration::from_millis(100);
 /// Before the exit status, in the last line that the guest prints.
