@@ -3,6 +3,7 @@
 pub mod frame;
 pub mod globals;
 pub mod maps;
+mod route;
 pub mod steps;
 pub mod sweep;
 pub mod tables;
