@@ -9,14 +9,12 @@ pub mod crc32c;
 use crate::Frame;
 use lb_common::address::Address;
 
-/// Adds the halves of a sum until 16 bits are left.
+/// Adds the halves of a sum until 16 bits are left. Where a sum is added to itself with its halves exchanged, the upper
+/// half is their sum, with the carry that comes out of it added again.
 #[inline(always)]
 pub fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// RFC 768: a UDP checksum of zero is sent as ffff, because 0 says that there is none.

@@ -62,28 +62,28 @@ pub fn find<'a, T: Tables>(tables: &'a T, flow: &Flow, hash: u64) -> Option<Foun
     find_where(tables, flow, hash, |_, word| is_connection(word))
 }
 
-/// The same, by this CPU's hint where it has one: that spares the bucket, which with many flows is in no cache.
+/// The same, by one of this CPU's hints: that spares the bucket, which with many flows is in no cache.
 ///
 /// What a hint leads to may not be in the index yet, or not any more: it says only what its own words do.
 #[inline(always)]
-pub fn recall<'a, T: Tables>(tables: &'a T, flow: &Flow, hash: u64) -> Option<Found<'a>> {
-    let Some(hints) = tables.hints(hash as u32) else { return find(tables, flow, hash) };
-    for &hint in hints.iter() {
+pub fn recall<'a, T: Tables>(tables: &'a T, hints: &hint::Set, flow: &Flow, hash: u64) -> Option<Found<'a>> {
+    for &hint in hints {
         if let Some((slot, direction)) = hint::slot(hint, hash)
-            && let Some(connection) = tables.connection(slot)
+            && let Some(found) = found_at(tables, slot, direction, flow, |_, word| is_connection(word))
         {
-            let word = connection.word;
-            if is_connection(word) && matches(tables, connection, direction, flow) {
-                return Some(Found { slot, direction, connection, word });
-            }
+            return Some(found);
         }
     }
-    let found = find(tables, flow, hash)?;
+    None
+}
+
+/// Makes a hint of what was found by a hash.
+#[inline(always)]
+pub fn remember(hints: &mut hint::Set, hash: u64, found: &Found) {
     if let Some(hint) = hint::hint(hash, found.slot, found.direction) {
         let [first, second, third, _] = *hints;
         *hints = [hint, first, second, third];
     }
-    Some(found)
 }
 
 /// The template of what [`crate::persistence`] makes of a client's flow, and of a Call-ID's digest.
@@ -118,16 +118,32 @@ fn find_in<'a, T: Tables>(
     is_wanted: impl Fn(&Connection, u64) -> bool,
 ) -> Option<Found<'a>> {
     for &entry in &bucket.entries {
-        if entry != 0 && (entry ^ hash) >> 32 == 0 {
-            let (slot, direction) = (slot(entry), direction(entry));
-            let connection = tables.connection(slot)?;
-            let word = connection.word;
-            if is_wanted(connection, word) && matches(tables, connection, direction, flow) {
-                return Some(Found { slot, direction, connection, word });
-            }
+        if entry != 0
+            && (entry ^ hash) >> 32 == 0
+            && let Some(found) = found_at(tables, slot(entry), direction(entry), flow, &is_wanted)
+        {
+            return Some(found);
         }
     }
     None
+}
+
+/// What is in a slot, if it is wanted and a packet's.
+#[inline(always)]
+fn found_at<'a, T: Tables>(
+    tables: &'a T,
+    slot: u32,
+    direction: Direction,
+    flow: &Flow,
+    is_wanted: impl Fn(&Connection, u64) -> bool,
+) -> Option<Found<'a>> {
+    let connection = tables.connection(slot)?;
+    let word = connection.word;
+    if is_wanted(connection, word) && matches(tables, connection, direction, flow) {
+        Some(Found { slot, direction, connection, word })
+    } else {
+        None
+    }
 }
 
 #[inline(always)]

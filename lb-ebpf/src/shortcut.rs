@@ -19,6 +19,7 @@ use crate::{
     },
 };
 use lb_common::{
+    address::Address,
     backend::{
         method::{NAT, ROUTE},
         state::AVAILABLE,
@@ -36,8 +37,9 @@ use lb_common::{
 };
 
 /// What becomes of a plain packet; `None` when it has to go the long way.
+///
+/// Each kind of packet has a copy of [`forward`] of its own, in which the compiler knows all offsets.
 #[inline(always)]
-#[expect(clippy::if_same_then_else, reason = "each copy has the offsets of its family as constants")]
 pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome> {
     let settings = tables.settings()?;
     if settings.services == 0 {
@@ -47,73 +49,103 @@ pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome>
     if header.is_group() || frame.has_tag() {
         return None;
     }
-    let packet = match header.kind {
-        ethernet::IPV4 => plain_ipv4(frame)?,
-        ethernet::IPV6 => plain_ipv6(frame)?,
-        _ => return None,
-    };
-    if packet.is_ipv4() {
-        forward(frame, tables, settings, &packet)
-    } else {
-        forward(frame, tables, settings, &packet)
+    match header.kind {
+        ethernet::IPV4 => by_protocol(frame, tables, settings, ipv4(frame)?),
+        ethernet::IPV6 => by_protocol(frame, tables, settings, ipv6(frame)?),
+        _ => None,
     }
 }
 
+/// What a plain network header says.
+struct Network {
+    source: Address,
+    destination: Address,
+    protocol: u8,
+    /// Of the header, in bytes.
+    length: u32,
+    /// Offset of the first byte behind the IP packet.
+    end: u32,
+    ttl: u8,
+    /// Of [`Packet::bits`].
+    bits: u8,
+}
+
 #[inline(always)]
-fn plain_ipv4<F: Frame>(frame: &F) -> Option<Packet> {
+fn ipv4<F: Frame>(frame: &F) -> Option<Network> {
     let header: Ipv4 = frame.load(ethernet::LENGTH)?;
     let is_plain =
         header.version_length == 0x45 && header.fragment & (ipv4::OFFSET | ipv4::MORE_FRAGMENTS) == 0;
-    if !is_plain || header.ttl <= 1 {
-        return None;
-    }
-    let flow = Flow {
+    (is_plain && header.ttl > 1).then_some(Network {
         source: header.source_address(),
         destination: header.destination_address(),
-        source_port: 0,
-        destination_port: 0,
-        protocol: header.protocol as u32,
-    };
-    let end = ethernet::LENGTH as u32 + u16::from_be(header.length) as u32;
-    plain(frame, flow, ipv4::LENGTH, end, header.ttl, bits::IPV4)
+        protocol: header.protocol,
+        length: ipv4::LENGTH as u32,
+        end: ethernet::LENGTH as u32 + u16::from_be(header.length) as u32,
+        ttl: header.ttl,
+        bits: bits::IPV4,
+    })
 }
 
 #[inline(always)]
-fn plain_ipv6<F: Frame>(frame: &F) -> Option<Packet> {
+fn ipv6<F: Frame>(frame: &F) -> Option<Network> {
     let header: Ipv6 = frame.load(ethernet::LENGTH)?;
-    if header.version_flow.to_ne_bytes()[0] >> 4 != 6 || header.hop_limit <= 1 {
-        return None;
-    }
-    let flow = Flow {
+    let is_plain = header.version_flow.to_ne_bytes()[0] >> 4 == 6;
+    (is_plain && header.hop_limit > 1).then_some(Network {
         source: header.source_address(),
         destination: header.destination_address(),
-        source_port: 0,
-        destination_port: 0,
-        protocol: header.next as u32,
-    };
-    let end = (ethernet::LENGTH + ipv6::LENGTH) as u32 + u16::from_be(header.length) as u32;
-    plain(frame, flow, ipv6::LENGTH, end, header.hop_limit, 0)
+        protocol: header.next,
+        length: ipv6::LENGTH as u32,
+        end: (ethernet::LENGTH + ipv6::LENGTH) as u32 + u16::from_be(header.length) as u32,
+        ttl: header.hop_limit,
+        bits: 0,
+    })
 }
 
 #[inline(always)]
-fn plain<F: Frame>(frame: &F, flow: Flow, length: usize, end: u32, ttl: u8, bits: u8) -> Option<Packet> {
-    if !matches!(flow.protocol as u8, protocol::TCP | protocol::UDP) || !frame.holds(end as usize) {
+fn by_protocol<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    settings: &Settings,
+    network: Network,
+) -> Option<Outcome> {
+    match network.protocol {
+        protocol::TCP => {
+            let packet = packet(frame, Network { protocol: protocol::TCP, ..network })?;
+            forward(frame, tables, settings, &packet)
+        }
+        protocol::UDP => {
+            let packet = packet(frame, Network { protocol: protocol::UDP, ..network })?;
+            forward(frame, tables, settings, &packet)
+        }
+        _ => None,
+    }
+}
+
+/// A packet that is all there.
+#[inline(always)]
+fn packet<F: Frame>(frame: &F, header: Network) -> Option<Packet> {
+    if !frame.holds(header.end as usize) {
         return None;
     }
     let network = ethernet::LENGTH as u32;
-    let transport = network + length as u32;
     let mut packet = Packet {
-        flow,
+        flow: Flow {
+            source: header.source,
+            destination: header.destination,
+            source_port: 0,
+            destination_port: 0,
+            protocol: header.protocol as u32,
+        },
         network,
-        transport,
-        end,
+        transport: network + header.length,
+        end: header.end,
         interface: frame.interface(),
         mark: frame.mark(),
         service: 0,
         tracked: 0,
-        ttl,
+        ttl: header.ttl,
         tcp_flags: 0,
-        bits,
+        bits: header.bits,
         chunk: 0,
     };
     packet.transport(frame).ok()?;
@@ -129,11 +161,20 @@ fn forward<F: Frame, T: Tables>(
 ) -> Option<Outcome> {
     let hash = index::hash(&packet.flow, settings);
     // A SYN most often has no connection, and a hint would be one cache line more to wait for.
-    let found = match packet.tcp_flags & SYN {
-        0 => index::recall(tables, &packet.flow, hash),
-        _ => index::find(tables, &packet.flow, hash),
+    let mut hints = if packet.tcp_flags & SYN == 0 { tables.hints(hash as u32) } else { None };
+    let recalled = hints.as_deref().and_then(|hints| index::recall(tables, hints, &packet.flow, hash));
+    let found = match recalled {
+        Some(found) => found,
+        None => {
+            let Some(found) = index::find(tables, &packet.flow, hash) else {
+                return foreign(tables, settings, packet);
+            };
+            if let Some(hints) = &mut hints {
+                index::remember(hints, hash, &found);
+            }
+            found
+        }
     };
-    let Some(found) = found else { return foreign(tables, settings, packet) };
     let now = tables.now();
     if packet.flow.protocol as u8 == protocol::TCP
         && (found.word as u8 != ESTABLISHED || packet.tcp_flags & (SYN | FIN | RST | ACK) != ACK)

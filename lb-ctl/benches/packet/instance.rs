@@ -7,7 +7,7 @@ use crate::packets::{LENGTH, Macs, Pattern};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, MapData, ProgramArray},
-    programs::{ProgramFd, ProgramInfo, TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
+    programs::{Program, ProgramFd, ProgramInfo, TestRun as _, TestRunAttrs, TestRunOptions, Xdp},
 };
 use namespace::{LB_CTL, Namespace, context::Context, run};
 use std::{
@@ -18,7 +18,7 @@ use std::{
 };
 use tempfile::tempfile;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench"));
 
 /// As many as `memory` expects.
 const BUCKETS: u32 = 1 << 20;
@@ -42,8 +42,9 @@ impl Programs {
             .load(OBJECT)
             .unwrap();
         for (_, program) in ebpf.programs_mut() {
-            let program: &mut Xdp = program.try_into().unwrap();
-            program.load().unwrap();
+            if let Program::Xdp(program) = program {
+                program.load().unwrap();
+            }
         }
         Self { ebpf }
     }

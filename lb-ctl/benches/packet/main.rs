@@ -7,6 +7,7 @@ mod packets;
 mod probe;
 mod processor;
 mod send;
+mod timers;
 
 use clap::{Parser, Subcommand};
 

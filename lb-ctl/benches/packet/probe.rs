@@ -1,6 +1,6 @@
 //! How long packets are delayed: datagrams in a steady rhythm from one namespace to another.
 
-use crate::processor;
+use crate::{processor, timers::Timers};
 use serde_json::json;
 use std::{
     fs::File,
@@ -42,6 +42,7 @@ pub fn run(args: &Args) {
     receiver.set_read_timeout(Some(PATIENCE)).unwrap();
     let sender = inside(&args.from, "0.0.0.0:0".parse().unwrap());
     sender.connect(args.to).unwrap();
+    let timers = Timers::watch();
     processor::take();
     let (start, mut delays, mut lost) = (Instant::now(), Vec::new(), 0u64);
     let mut due = start;
@@ -64,9 +65,11 @@ pub fn run(args: &Args) {
     }
     delays.sort_unstable();
     let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize];
+    let (sweeps, longest_sweep) = timers.result();
     println!(
         "{}",
         json!({
+            "sweeps": sweeps, "longest_sweep": longest_sweep,
             "probes": delays.len(), "lost": lost, "median": at(0.5), "p9999": at(0.9999), "greatest": at(1.0),
             "over_1_ms": delays.iter().filter(|delay| **delay > 1_000_000).count(),
         })

@@ -18,10 +18,10 @@ mod program {
             xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX},
         },
         btf_maps::Array,
-        helpers::bpf_redirect,
-        macros::{btf_map, map, xdp},
-        maps::ProgramArray,
-        programs::XdpContext,
+        helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_redirect},
+        macros::{btf_map, map, raw_tracepoint, xdp},
+        maps::{PerCpuArray, ProgramArray},
+        programs::{RawTracePointContext, XdpContext},
     };
 
     /// Words of the packet that are restored: 80 bytes.
@@ -137,6 +137,58 @@ mod program {
     #[xdp(frags)]
     pub fn sink(_context: XdpContext) -> u32 {
         XDP_DROP
+    }
+
+    /// Where the kernel calls a `bpf_timer`'s program (`bpf_timer_cb`), in memory.
+    #[unsafe(no_mangle)]
+    static TIMER_CALLBACK: Global<u64> = Global::new(0);
+    /// Where a `struct hrtimer` has its function.
+    const FUNCTION: usize = 40;
+
+    /// How long a CPU was held by programs of timers, in nanoseconds.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    pub struct Held {
+        pub since: u64,
+        pub longest: u64,
+        pub times: u64,
+    }
+
+    #[map]
+    static HELD: PerCpuArray<Held> = PerCpuArray::with_max_entries(1, 0);
+
+    #[raw_tracepoint(tracepoint = "hrtimer_expire_entry")]
+    pub fn timer_begins(context: RawTracePointContext) -> i32 {
+        if let Some(held) = held(&context) {
+            held.since = unsafe { bpf_ktime_get_ns() };
+        }
+        0
+    }
+
+    #[raw_tracepoint(tracepoint = "hrtimer_expire_exit")]
+    pub fn timer_ends(context: RawTracePointContext) -> i32 {
+        if let Some(held) = held(&context)
+            && held.since != 0
+        {
+            let took = unsafe { bpf_ktime_get_ns() } - held.since;
+            held.longest = if took > held.longest { took } else { held.longest };
+            held.times += 1;
+        }
+        0
+    }
+
+    /// This CPU's, if the timer that the kernel tells of is a program's.
+    #[inline(always)]
+    fn held(context: &RawTracePointContext) -> Option<&'static mut Held> {
+        let timer: u64 = context.arg(0);
+        // SAFETY: the helper takes any address; the element is this CPU's, and such timers do not interrupt each other.
+        unsafe {
+            let function = bpf_probe_read_kernel((timer as usize + FUNCTION) as *const u64).ok()?;
+            if function != TIMER_CALLBACK.load() {
+                return None;
+            }
+            HELD.get_ptr_mut(0).map(|held| &mut *held)
+        }
     }
 
     /// Makes a veth deliver what was redirected to it.
