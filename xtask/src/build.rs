@@ -24,11 +24,11 @@ pub fn lb_ctl(toolchain: &Toolchain) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--package", "lb-ctl", "--bin", "lb-ctl"]);
     toolchain.apply(&mut cargo);
-    let binaries = artifacts(cargo, |target| target.name == "lb-ctl")?;
-    binaries.into_iter().next().context("cargo built lb-ctl but named no executable")
+    let built = artifacts(cargo, |target| target.name == "lb-ctl")?;
+    built.into_iter().next().map(|(_, path)| path).context("cargo built lb-ctl but named no executable")
 }
 
-/// The namespace tests of these names, compiled and not run.
+/// The namespace tests of these names, in this order, compiled and not run.
 pub fn namespace_tests(toolchain: &Toolchain, names: &[&str]) -> Result<Vec<PathBuf>> {
     let mut cargo = Command::new("cargo");
     cargo.args(["test", "--package", "xtask", "--no-run"]);
@@ -36,13 +36,16 @@ pub fn namespace_tests(toolchain: &Toolchain, names: &[&str]) -> Result<Vec<Path
         cargo.args(["--test", name]);
     }
     toolchain.apply(&mut cargo);
-    let binaries = artifacts(cargo, |target| names.contains(&target.name.as_str()) && target.is_test())?;
-    ensure!(binaries.len() == names.len(), "cargo built {} of {} tests", binaries.len(), names.len());
-    Ok(binaries)
+    let built = artifacts(cargo, |target| names.contains(&target.name.as_str()) && target.is_test())?;
+    let path = |name| built.iter().find(|(built, _)| built == name).map(|(_, path)| path.clone());
+    names
+        .iter()
+        .map(|name| path(name).with_context(|| format!("cargo did not build the test {name}")))
+        .collect()
 }
 
-/// Runs cargo, and names the executables of these targets in the order that cargo built them in.
-fn artifacts(mut cargo: Command, wanted: impl Fn(&Target) -> bool) -> Result<Vec<PathBuf>> {
+/// Runs cargo, and gives the names and executables of these targets, in the order that cargo built them in.
+fn artifacts(mut cargo: Command, wanted: impl Fn(&Target) -> bool) -> Result<Vec<(String, PathBuf)>> {
     cargo.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let mut child = cargo.spawn().context("cannot start cargo")?;
     let stdout = child.stdout.take().context("stdout is piped")?;
@@ -53,7 +56,7 @@ fn artifacts(mut cargo: Command, wanted: impl Fn(&Target) -> bool) -> Result<Vec
             && wanted(&artifact.target)
             && let Some(executable) = artifact.executable
         {
-            binaries.push(executable.into_std_path_buf());
+            binaries.push((artifact.target.name, executable.into_std_path_buf()));
         }
     }
     let status = child.wait()?;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::traffic::{Traffic, ctl, sent_to_veth};
-use crate::lab::{Lab, Namespace};
+use super::traffic::{Traffic, ctl};
+use crate::lab::{Lab, Namespace, sent_to_veth};
 
 /// Modes of the bonding driver in which it takes XDP programs.
 const MODES: [&str; 3] = ["active-backup", "balance-rr", "802.3ad"];

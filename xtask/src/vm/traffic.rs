@@ -89,15 +89,6 @@ impl<'a> Traffic<'a> {
     }
 }
 
-/// What packets that XDP sends towards a veth with GRO at its far end are counted as: before Linux 6.3 the kernel
-/// does not tell of the GRO, and so forwards them.
-pub fn sent_to_veth() -> Result<&'static str> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let mut numbers = release.split('.').map_while(|number| number.parse::<u32>().ok());
-    let version = (numbers.next(), numbers.next());
-    Ok(if version < (Some(6), Some(3)) { "KernelDevice" } else { "Redirected" })
-}
-
 /// Runs `lb-ctl`; the words are separated by blanks.
 pub fn ctl(balancer: &Namespace, words: &str) -> Result<String> {
     balancer.lb_ctl(words.split_whitespace())

@@ -4,8 +4,8 @@ use std::{net::UdpSocket, path::Path, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
-use super::traffic::{Traffic, ctl, sent_to_veth};
-use crate::lab::{Lab, Namespace, VIP, VIP6};
+use super::traffic::{Traffic, ctl};
+use crate::lab::{Lab, Namespace, VIP, VIP6, sent_to_veth};
 
 /// Stands for what [`sent_to_veth`] says.
 const SENT_TO_VETH: &str = "";
