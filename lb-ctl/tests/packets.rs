@@ -83,7 +83,7 @@ fn run(hook: Hook, scenarios: &[Scenario]) {
                 kernel.apply(scenario, step.before);
             }
             let before = kernel.reasons();
-            let (verdict, out) = kernel.run(&step.frame, step.interface);
+            let (verdict, out) = kernel.run_marked(&step.frame, step.interface, step.mark);
             let after = kernel.reasons();
             let reason = (0..before.len()).find(|&reason| after[reason] != before[reason]).unwrap();
             let expected = match step.reason.verdict() {

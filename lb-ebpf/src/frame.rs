@@ -51,6 +51,9 @@ pub trait Frame {
         self.grow(bytes)
     }
 
+    /// Takes `bytes` away in front. What is in front then is undefined as far as the Ethernet header and its tags reach.
+    fn shrink(&mut self, bytes: usize) -> Result<(), Reason>;
+
     /// Cuts the frame to `length` bytes at the end; a shorter frame stays as it is.
     fn truncate(&mut self, length: usize) -> Result<(), Reason>;
 

@@ -4,6 +4,8 @@
 //! The packet that an error quotes travelled the other way: an error from the client's side quotes
 //! a reply that we sent, and goes on to the backend as if it quoted the backend's own packet.
 
+mod tunnel;
+
 use crate::{
     Frame, Outcome, Reason, Tables,
     checksum::{self, Change},
@@ -21,7 +23,14 @@ use lb_common::{bucket::Direction, connection::exit, protocol};
 #[inline(always)]
 pub fn track<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet) -> Result<Tracked, Reason> {
     let settings = tables.settings().ok_or(Reason::NoServices)?;
-    let quoted = quoted(frame, packet)?;
+    let Message { quoted, .. } = read(frame, packet)?;
+    match quoted.flow.protocol as u8 {
+        protocol::TCP | protocol::UDP | protocol::SCTP => {}
+        protocol::IPIP | protocol::IPV6 | protocol::GRE => {
+            return tunnel::track(frame, tables, settings, packet, &quoted);
+        }
+        _ => return Err(Reason::IcmpToHost),
+    }
     let inverse = Flow {
         source: quoted.flow.destination,
         destination: quoted.flow.source,
@@ -29,7 +38,9 @@ pub fn track<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet) -> Res
         destination_port: quoted.flow.source_port,
         protocol: quoted.flow.protocol,
     };
-    let found = index::find(tables, &inverse, index::hash(&inverse, settings)).ok_or(Reason::IcmpToHost)?;
+    let Some(found) = index::find(tables, &inverse, index::hash(&inverse, settings)) else {
+        return tunnel::track(frame, tables, settings, packet, &quoted);
+    };
     if let Some(traffic) = tables.traffic(found.connection.backend_index) {
         traffic.count(found.direction == Direction::Forward, packet.length() as u64);
     }
@@ -39,9 +50,15 @@ pub fn track<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet) -> Res
 /// Bytes of two ports.
 const PORTS: u32 = 4;
 
-/// The packet that an ICMP error quotes.
+/// An ICMP error, and the packet that it quotes.
+struct Message {
+    header: Icmp,
+    quoted: Packet,
+}
+
+/// Reads an ICMP error.
 #[inline(always)]
-fn quoted<F: Frame>(frame: &F, packet: &Packet) -> Result<Packet, Reason> {
+fn read<F: Frame>(frame: &F, packet: &Packet) -> Result<Message, Reason> {
     let header: Icmp = frame.load(packet.transport as usize).ok_or(Reason::TruncatedTransport)?;
     if !is_error(packet, header.kind) || !packet.is_whole() {
         return Err(Reason::IcmpToHost);
@@ -51,10 +68,7 @@ fn quoted<F: Frame>(frame: &F, packet: &Packet) -> Result<Packet, Reason> {
     if quoted.transport + PORTS > packet.end {
         return Err(Reason::TruncatedTransport);
     }
-    match quoted.flow.protocol as u8 {
-        protocol::TCP | protocol::UDP | protocol::SCTP => Ok(quoted),
-        _ => Err(Reason::IcmpToHost),
-    }
+    Ok(Message { header, quoted })
 }
 
 #[inline(always)]
@@ -94,7 +108,7 @@ fn try_translate<F: Frame, T: Tables>(
         // RFC 1122 §3.2.2: no error about an error.
         return Err(Reason::IcmpTtlExpired);
     }
-    let quoted = quoted(frame, packet)?;
+    let Message { quoted, .. } = read(frame, packet)?;
     let connection = tables.connection(tracked.slot).ok_or(Reason::Raced)?;
     let forward = tracked.direction == Direction::Forward;
     // What is quoted becomes what the addressee has sent: the inverse of what it gets.
@@ -131,6 +145,12 @@ fn try_translate<F: Frame, T: Tables>(
         }
         _ => Ok(Outcome::of(Reason::IcmpErrorKernel)),
     }
+}
+
+/// Turns an ICMP error about a packet in a tunnel into one for the client.
+#[inline(always)]
+pub fn unwrap<F: Frame>(frame: &mut F, packet: &Packet) -> Outcome {
+    tunnel::unwrap(frame, packet).into()
 }
 
 /// Rewrites the outer addresses, and addresses and ports of the quoted packet with its checksums.

@@ -214,6 +214,11 @@ pub fn send<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) 
 
 #[inline(always)]
 fn try_send<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet, tracked: Tracked) -> Outcome {
+    let Some(connection) = tables.connection(tracked.slot) else { return Outcome::of(Reason::Raced) };
+    let is_tunnelled = connection.method() == method::TUNNEL;
+    if packet.is_icmp() && is_tunnelled && tracked.direction == Direction::Reply {
+        return tables.unwrap(frame, packet);
+    }
     let exit = nexthop::resolve(frame, tables, tracked, packet, tables.now());
     if let Err(reason @ (Reason::LocalBackend | Reason::DirectReply | Reason::NeighbourSilent)) = exit {
         return Outcome::of(reason);

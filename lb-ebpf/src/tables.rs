@@ -247,6 +247,12 @@ pub trait Steps: Tables + Sized {
         icmp::translate(frame, self, packet, tracked, exit)
     }
 
+    /// [`icmp::unwrap`].
+    #[inline(always)]
+    fn unwrap<F: Frame>(&self, frame: &mut F, packet: &Packet) -> Outcome {
+        icmp::unwrap(frame, packet)
+    }
+
     /// [`answer::send`].
     #[inline(always)]
     fn answer<F: Frame>(&self, frame: &mut F, packet: &Packet, answer: Answer, mtu: u32) -> Outcome {

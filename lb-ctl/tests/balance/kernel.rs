@@ -10,7 +10,7 @@ use crate::scenario::{
 };
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRunResult,
-    maps::{Array, HashMap, PerCpuArray, ProgramArray, Stack},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray, Stack, lpm_trie::Key},
     programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
     util::nr_cpus,
 };
@@ -21,6 +21,7 @@ use lb_common::{
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
     hint,
+    mark::{ClassKey, Found, Prefix, Rule},
     neighbour::Silence,
     reason::COUNTERS,
     scheduler::Turn,
@@ -29,6 +30,7 @@ use lb_common::{
     snat::{self, Ports, PortsKey},
     stage::Stage,
 };
+use lb_ebpf::mark::compile;
 use std::net::SocketAddr;
 
 /// What `build.rs` built: the same bytes that `lb-ctl` carries.
@@ -152,7 +154,12 @@ impl Kernel {
     pub fn install(&mut self, scenario: &Scenario) {
         let world = scenario.world();
         let places = world.places();
-        let World { settings, backends, members, services, pool, ports, servers } = world;
+        let World { mut settings, backends, members, services, pool, ports, servers, rules } = world;
+        if self.hook == Hook::Tc {
+            // The marks that packets have count.
+            settings.marks = [0; 2];
+        }
+        self.install_marks(&rules);
         self.set("SETTINGS", 0, settings);
         self.set("TABLE", 0, Table { backends: backends.len() as u32, ..Table::default() });
         for slot in 0..self.connections {
@@ -234,6 +241,25 @@ impl Kernel {
         }
     }
 
+    /// Puts the tables of rules in, as those of generation 1.
+    fn install_marks(&mut self, rules: &[Rule]) {
+        let tables = compile(rules, 1, 0).unwrap();
+        let mut classes: HashMap<_, ClassKey, u32> =
+            HashMap::try_from(self.ebpf.map_mut("MARK_CLASSES").unwrap()).unwrap();
+        for (key, table) in tables.classes {
+            classes.insert(key, table, 0).unwrap();
+        }
+        let mut prefixes: LpmTrie<_, Prefix, Found> =
+            LpmTrie::try_from(self.ebpf.map_mut("MARK_PREFIXES").unwrap()).unwrap();
+        for (prefix, length, found) in tables.prefixes {
+            let key = Key::new(Prefix::TABLE_BITS + u32::from(length), prefix);
+            prefixes.insert(&key, found, 0).unwrap();
+        }
+        for (index, range) in (0..).zip(tables.ranges) {
+            self.set("MARK_RANGES", index, range);
+        }
+    }
+
     /// Does what is done before a packet.
     pub fn apply(&mut self, scenario: &Scenario, before: Before) {
         let mut world = scenario.world();
@@ -275,9 +301,17 @@ impl Kernel {
         self.run_segments(frame, interface, 0)
     }
 
+    /// The same for a packet with a firewall mark (tc).
+    pub fn run_marked(&mut self, frame: &[u8], interface: u32, mark: u32) -> (Action, Vec<u8>) {
+        self.run_buffer(frame, interface, SocketBuffer::of(frame.len(), interface, 0).marked(mark))
+    }
+
     /// The same for a packet that is cut into segments of so many bytes of data where it leaves (tc).
     pub fn run_segments(&mut self, frame: &[u8], interface: u32, segment_size: u32) -> (Action, Vec<u8>) {
-        let buffer = SocketBuffer::of(frame.len(), interface, segment_size);
+        self.run_buffer(frame, interface, SocketBuffer::of(frame.len(), interface, segment_size))
+    }
+
+    fn run_buffer(&mut self, frame: &[u8], interface: u32, buffer: SocketBuffer) -> (Action, Vec<u8>) {
         let context = Context::of(frame.len(), interface);
         let mut out = vec![0; frame.len() + 256];
         let options = TestRunOptions {

@@ -24,7 +24,9 @@ impl Context {
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct SocketBuffer {
-    before: [u32; 9],
+    before: [u32; 2],
+    mark: u32,
+    behind: [u32; 6],
     arrival: u32,
     interface: u32,
     between: [u32; 30],
@@ -33,6 +35,7 @@ pub struct SocketBuffer {
     segment_size: u32,
 }
 
+const _: () = assert!(std::mem::offset_of!(SocketBuffer, arrival) == 36);
 const _: () = assert!(std::mem::offset_of!(SocketBuffer, segments) == 164);
 const _: () = assert!(std::mem::offset_of!(SocketBuffer, segment_size) == 176);
 
@@ -42,5 +45,10 @@ impl SocketBuffer {
     pub fn of(length: usize, interface: u32, segment_size: u32) -> Self {
         let segments = u32::try_from(length).unwrap().checked_div(segment_size).map_or(0, |count| count + 1);
         Self { arrival: interface, interface, segments, segment_size, ..bytemuck::Zeroable::zeroed() }
+    }
+
+    /// The same with a firewall mark.
+    pub fn marked(self, mark: u32) -> Self {
+        Self { mark, ..self }
     }
 }

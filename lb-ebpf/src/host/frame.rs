@@ -11,6 +11,8 @@ pub struct HostFrame {
     pub bytes: Vec<u8>,
     /// Index of the interface that it came in by.
     pub interface: u32,
+    /// Its firewall mark.
+    pub mark: u32,
     /// Whether its transport checksum may be partial.
     pub partial: bool,
     /// Whether it is handled in generic XDP.
@@ -20,7 +22,7 @@ pub struct HostFrame {
 impl HostFrame {
     /// A frame with valid checksums that came in by interface 1, in native XDP.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, interface: 1, partial: false, generic: false }
+        Self { bytes, interface: 1, mark: 0, partial: false, generic: false }
     }
 }
 
@@ -59,6 +61,11 @@ impl Frame for HostFrame {
         Ok(())
     }
 
+    fn shrink(&mut self, bytes: usize) -> Result<(), Reason> {
+        self.bytes.drain(..bytes);
+        Ok(())
+    }
+
     fn truncate(&mut self, length: usize) -> Result<(), Reason> {
         self.bytes.truncate(length);
         Ok(())
@@ -66,6 +73,10 @@ impl Frame for HostFrame {
 
     fn interface(&self) -> u32 {
         self.interface
+    }
+
+    fn mark(&self) -> u32 {
+        self.mark
     }
 
     fn may_be_partial(&self) -> bool {

@@ -112,6 +112,11 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
+    fn unwrap<F: Frame>(&self, _frame: &mut F, packet: &Packet) -> Outcome {
+        unpack(unsafe { lb_unwrap(self.context, packet) })
+    }
+
+    #[inline(always)]
     fn answer<F: Frame>(&self, _frame: &mut F, packet: &Packet, answer: Answer, mtu: u32) -> Outcome {
         unpack(unsafe { lb_answer(self.context, packet, answer as u32, mtu) })
     }
@@ -302,6 +307,12 @@ unsafe extern "C" fn lb_translate(
 ) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
     pack(icmp::translate(&mut Buffer::of(context), &UNROUTED, packet, Tracked::from_code(code), exit(number)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_unwrap(context: *mut Context, packet: *const Packet) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+    pack(icmp::unwrap(&mut Buffer::of(context), packet))
 }
 
 #[unsafe(no_mangle)]

@@ -139,6 +139,14 @@ impl Frame for Buffer {
     }
 
     #[inline(always)]
+    fn shrink(&mut self, bytes: usize) -> Result<(), Reason> {
+        let flags = BPF_F_ADJ_ROOM_FIXED_GSO as u64;
+        let less = -(bytes as i32);
+        let failed = unsafe { bpf_skb_adjust_room(self.context, less, BPF_ADJ_ROOM_MAC, flags) } != 0;
+        self.moved(failed)
+    }
+
+    #[inline(always)]
     fn truncate(&mut self, length: usize) -> Result<(), Reason> {
         if unsafe { (*self.context).len } <= length as u32 {
             return Ok(());
@@ -150,6 +158,11 @@ impl Frame for Buffer {
     #[inline(always)]
     fn interface(&self) -> u32 {
         unsafe { (*self.context).ifindex }
+    }
+
+    #[inline(always)]
+    fn mark(&self) -> u32 {
+        unsafe { (*self.context).mark }
     }
 
     #[inline(always)]

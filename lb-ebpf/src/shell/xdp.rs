@@ -56,6 +56,12 @@ impl Frame for Buffer {
     }
 
     #[inline(always)]
+    fn shrink(&mut self, bytes: usize) -> Result<(), Reason> {
+        let failed = unsafe { bpf_xdp_adjust_head(self.context, bytes as i32) } != 0;
+        self.moved(failed)
+    }
+
+    #[inline(always)]
     fn truncate(&mut self, length: usize) -> Result<(), Reason> {
         let present = unsafe { bpf_xdp_get_buff_len(self.context) } as usize;
         if present <= length {

@@ -3,12 +3,14 @@
 use super::{
     ACK, ADDRESSES, BOTH, CLIENT_MAC, Ends, INSIDE_MAC, OUTSIDE_MAC, RST, SYN, Scenario, WEB_MAC,
     frames::{Checksum, Packet, icmp, tcp, udp},
-    kept, to_client, to_web,
+    kept, to_client, to_web, tunnels,
 };
-use lb_common::{device::flags::REDIRECT, reason::Reason::*, sysctl::Sysctl::NatIcmpSend};
+use lb_common::{
+    backend::method::TUNNEL, device::flags::REDIRECT, reason::Reason::*, sysctl::Sysctl::NatIcmpSend,
+};
 
 pub fn all() -> Vec<Scenario> {
-    BOTH.into_iter().flat_map(|ends| [of(ends), unasked(ends)].concat()).collect()
+    BOTH.into_iter().flat_map(|ends| [of(ends), unasked(ends), about_tunnels(ends)].concat()).collect()
 }
 
 fn of(e: &Ends) -> Vec<Scenario> {
@@ -155,4 +157,64 @@ fn unasked(e: &Ends) -> Vec<Scenario> {
             .client_passes(tcp(e.client, e.vip, ACK), MidStream)
             .client_passes(udp(e.client, e.router), NotBalanced),
     ]
+}
+
+/// Errors from between the balancer and a backend, about a tunnel's packet.
+fn about_tunnels(e: &Ends) -> Vec<Scenario> {
+    let v4 = e.client.starts_with('1');
+    let own = ADDRESSES[usize::from(!v4)];
+    let (header, longest) = if v4 { (20, 576 - 28) } else { (40, 1280 - 48) };
+    let [unreachable, exceeded] = if v4 { [3, 11] } else { [1, 3] };
+    let (too_big, code) = if v4 { (3, 4) } else { (2, 0) };
+    let cut = |mut bytes: Vec<u8>| {
+        bytes.truncate(longest);
+        bytes
+    };
+    let mut all = Vec::new();
+    for tunnel in tunnels::KINDS {
+        let outer = |inner: Packet| tunnels::outer(inner.ttl(63), e, tunnel, false);
+        let scenario = |text: &str| Scenario {
+            method: TUNNEL,
+            tunnel,
+            ..Scenario::new(format!("{tunnel:?}: {text}: {}", e.vip))
+        };
+        let opened = |text: &str| {
+            let (out, free) = tunnels::sent(outer(tcp(e.client, e.vip, SYN)));
+            scenario(text).client_sends(tcp(e.client, e.vip, SYN), Redirected, out).but_for(&free)
+        };
+        let sent = tcp(e.client, e.vip, ACK).data(vec![b'x'; 1300]).dont_fragment();
+        let quote = cut(outer(sent.clone()).packet());
+        let overhead = outer(sent.clone()).packet().len() - sent.packet().len();
+        let told = |scenario: Scenario, kind, code, [before, after]: [u32; 2], quote: &[u8]| {
+            let mut out = icmp(e.vip, e.client, kind, code, after, quote[overhead..].to_vec()).ttl(65);
+            if v4 {
+                (out.service, out.identification) = (0xc0, 0);
+            }
+            scenario.web_sends(
+                icmp(e.lost, own, kind, code, before, quote.to_vec()),
+                IcmpErrorKernel,
+                Some(out.link(INSIDE_MAC, WEB_MAC).frame()),
+            )
+        };
+        let passes = |scenario: Scenario, reason, source: &str, quote: &[u8]| {
+            let error = icmp(e.lost, source, too_big, code, 1400, quote.to_vec());
+            let frame = error.clone().link(INSIDE_MAC, WEB_MAC).frame();
+            scenario.web_sends(error, reason, Some(frame))
+        };
+        let mtu = [1400, 1400 - overhead as u32];
+        let mut large =
+            told(opened("an error about its packet reaches the client"), too_big, code, mtu, &quote);
+        large = told(large, exceeded, 0, [0, 0], &quote);
+        large = told(large, unreachable, 1, [0, 0], &quote[..overhead + header + 8]);
+        all.push(if v4 { told(large, too_big, code, [0, 0], &quote) } else { large });
+        all.push(passes(scenario("an error about no connection"), IcmpToHost, own, &quote));
+        let mut other = outer(sent.clone());
+        other.source = other.destination;
+        let strange = opened("an error about another's packet is the host's");
+        all.push(passes(strange, IcmpToHost, own, &cut(other.packet())));
+        let short = opened("an error that quotes too little is the host's");
+        let short = passes(short, TruncatedIp, own, &quote[..overhead + header - 1]);
+        all.push(passes(short, TruncatedTransport, own, &quote[..overhead + header + 7]));
+    }
+    all
 }

@@ -13,6 +13,7 @@ pub mod errors;
 pub mod flows;
 pub mod frames;
 pub mod full_nat;
+pub mod matrix;
 pub mod methods;
 pub mod persistence;
 pub mod shapes;
@@ -108,6 +109,8 @@ pub struct Step {
     /// Offsets in it of bytes that may be anything.
     pub free: Vec<usize>,
     pub before: Before,
+    /// The firewall mark that the kernel keeps with the packet, where it does (tc).
+    pub mark: u32,
 }
 
 /// What an admin does before a packet.
@@ -141,6 +144,8 @@ pub struct Scenario {
     /// On the service's side and the backend's, instead of theirs; 0 for none.
     pub port: u16,
     pub services: bool,
+    /// Whether the services are those of firewall marks, which rules give where the kernel does not.
+    pub marked: bool,
     /// Whether each service has two backends, the other one being the newer.
     pub two: bool,
     /// Seconds of persistence.
@@ -175,6 +180,7 @@ impl Scenario {
             sctp: false,
             port: 0,
             services: true,
+            marked: false,
             two: false,
             persistence: 0,
             mask: Address::ALL,
@@ -203,13 +209,27 @@ impl Scenario {
     }
 
     pub fn bytes(mut self, frame: Vec<u8>, interface: u32, reason: Reason, out: Option<Vec<u8>>) -> Self {
-        self.steps.push(Step { frame, interface, reason, out, free: Vec::new(), before: Before::Nothing });
+        self.steps.push(Step {
+            frame,
+            interface,
+            reason,
+            out,
+            free: Vec::new(),
+            before: Before::Nothing,
+            mark: 0,
+        });
         self
     }
 
     /// In the last packet that was added, what may be anything.
     pub fn but_for(mut self, places: &[std::ops::Range<usize>]) -> Self {
         self.steps.last_mut().unwrap().free = places.iter().cloned().flatten().collect();
+        self
+    }
+
+    /// The firewall mark of the last packet.
+    pub fn marked(mut self, mark: u32) -> Self {
+        self.steps.last_mut().unwrap().mark = mark;
         self
     }
 
@@ -273,5 +293,5 @@ pub fn back(packet: Packet) -> Option<Vec<u8>> {
 /// Every behaviour.
 pub fn all() -> Vec<Scenario> {
     let all = [flows::all(), shapes::all(), errors::all(), methods::all(), tunnels::all()];
-    [all.concat(), associations::all(), persistence::all(), full_nat::all()].concat()
+    [all.concat(), associations::all(), persistence::all(), full_nat::all(), matrix::all()].concat()
 }

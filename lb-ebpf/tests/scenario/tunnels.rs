@@ -34,9 +34,19 @@ fn ip(text: &str) -> IpAddr {
     text.parse::<SocketAddr>().unwrap().ip()
 }
 
-fn tunnel(kind: u8, flags: u8) -> Tunnel {
+const fn tunnel(kind: u8, flags: u8) -> Tunnel {
     Tunnel { kind, flags, port: if kind == GUE { 6080u16.to_be() } else { 0 } }
 }
+
+/// The kinds of tunnels.
+pub const KINDS: [Tunnel; 6] = [
+    tunnel(IPIP, 0),
+    tunnel(GUE, 0),
+    tunnel(GUE, CSUM),
+    tunnel(GUE, REMCSUM),
+    tunnel(GRE, 0),
+    tunnel(GRE, CSUM),
+];
 
 /// A packet as it is wrapped: its own TTL and the outer one are given, all else follows from it.
 fn wrapped(inner: &Packet, to: &Ends, tunnel: Tunnel, ttl: u8, remote: bool) -> Packet {
@@ -98,8 +108,17 @@ fn chosen(outer: &Packet, at: usize) -> Vec<Range<usize>> {
     places
 }
 
+/// The same, as every kind of tunnel is told to: GUE without a checksum unless that is asked for.
+pub fn outer(inner: Packet, to: &Ends, tunnel: Tunnel, remote: bool) -> Packet {
+    let mut outer = wrapped(&inner, to, tunnel, inner.ttl, remote);
+    if tunnel.kind == GUE && tunnel.flags == 0 {
+        outer.checksum = Checksum::Absent;
+    }
+    outer
+}
+
 /// As XDP sends it.
-fn sent(outer: Packet) -> (Option<Vec<u8>>, Vec<Range<usize>>) {
+pub fn sent(outer: Packet) -> (Option<Vec<u8>>, Vec<Range<usize>>) {
     let places = chosen(&outer, 14);
     (Some(outer.link(WEB_MAC, INSIDE_MAC).frame()), places)
 }
@@ -110,24 +129,12 @@ fn kinds(e: &Ends, across: bool) -> Vec<Scenario> {
     let family = |v4| if v4 { "IPv4" } else { "IPv6" };
     let web = if across { Web::Across } else { Web::There };
     let mut all = Vec::new();
-    for (name, tunnel) in [
-        ("ipip", tunnel(IPIP, 0)),
-        ("gue", tunnel(GUE, 0)),
-        ("gue with checksum", tunnel(GUE, CSUM)),
-        ("gue with remote checksums", tunnel(GUE, REMCSUM)),
-        ("gre", tunnel(GRE, 0)),
-        ("gre with checksum", tunnel(GRE, CSUM)),
-    ] {
+    let names = ["ipip", "gue", "gue with checksum", "gue with remote checksums", "gre", "gre with checksum"];
+    for (name, tunnel) in names.into_iter().zip(KINDS) {
         let name = format!("{name}: {} in {}", family(v4), family(v4 != across));
         let scenario =
             |text: &str| Scenario { method: TUNNEL, tunnel, web, ..Scenario::new(format!("{name}: {text}")) };
-        let outer = |inner: Packet, remote| {
-            let mut outer = wrapped(&inner, to, tunnel, inner.ttl, remote);
-            if tunnel.kind == GUE && tunnel.flags == 0 {
-                outer.checksum = Checksum::Absent;
-            }
-            outer
-        };
+        let outer = |inner: Packet, remote| outer(inner, to, tunnel, remote);
         let wrap = |inner: Packet| sent(outer(inner.ttl(63), false));
         let mut with_service = tcp(e.client, e.vip, ACK).dont_fragment();
         if v4 {

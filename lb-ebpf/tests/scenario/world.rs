@@ -4,6 +4,7 @@ use super::{BOTH, Before, Pool, Scenario, V4, V6, Web};
 use lb_common::{
     address::Address,
     backend::{Backend, Member, ServerKey, state},
+    mark::Rule,
     protocol,
     service::{Service, ServiceKey, flags::FULL_NAT, in_use},
     settings::Settings,
@@ -23,6 +24,7 @@ impl Scenario {
             pool: BOTH.map(|ends| ends.source.parse::<SocketAddr>().unwrap().ip().into()),
             ports: Vec::new(),
             servers: Vec::new(),
+            rules: Vec::new(),
         };
         let second = if self.sctp { protocol::SCTP } else { protocol::UDP };
         let services: Vec<_> =
@@ -69,12 +71,22 @@ impl Scenario {
                     ..Member::default()
                 });
             }
-            let key = ServiceKey {
+            let mut key = ServiceKey {
                 address: Address::from(vip.ip()),
                 port: ports.map_or(vip.port(), |ports| ports.0).to_be(),
                 protocol: kind,
                 ..ServiceKey::default()
             };
+            if self.marked {
+                let rule = Rule {
+                    destination: key.address,
+                    destination_length: 128,
+                    protocol: kind,
+                    ..Rule::default()
+                };
+                world.rules.push(Rule { last_port: u16::MAX, mark: id + 1, ..rule });
+                key = ServiceKey::of_mark(id + 1, vip.is_ipv4());
+            }
             world.services.push(Service {
                 key,
                 id,
@@ -124,6 +136,7 @@ impl Scenario {
         settings.services = if self.services { 4 } else { 0 };
         settings.catch_all = u32::from(self.ports.is_some());
         settings.defense = self.defense;
+        settings.marks = [u32::from(self.marked), 0];
         settings.pool = if self.pool == Pool::NoAddress { [0; 2] } else { [1; 2] };
         for (sysctl, value) in self.sysctls {
             settings.sysctls[*sysctl as usize] = *value;
@@ -143,6 +156,8 @@ pub struct World {
     pub pool: [Address; 2],
     pub ports: Vec<(PortsKey, Ports)>,
     pub servers: Vec<ServerKey>,
+    /// Those of generation 1. The mark of service `n` is `n + 1`.
+    pub rules: Vec<Rule>,
 }
 
 impl World {

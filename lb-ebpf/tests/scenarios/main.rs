@@ -7,7 +7,11 @@ mod silence;
 
 use lb_common::{
     address::Address,
-    backend::{Member, method::TUNNEL, state::REMOVED},
+    backend::{
+        Member,
+        method::{LOCAL, NAT, ROUTE, TUNNEL},
+        state::REMOVED,
+    },
     connection::state,
     device::Device,
     mark::Rule,
@@ -84,6 +88,7 @@ fn install(tables: &mut HostTables, world: &World) {
     }
     tables.members.clone_from(&world.members);
     tables.settings = world.settings;
+    tables.marks = compile(&world.rules, 1, 0).unwrap();
     for (place, address) in [0, ADDRESSES].into_iter().zip(world.pool) {
         *tables.sources.at(place).unwrap() = address;
     }
@@ -103,8 +108,14 @@ fn run(tables: &HostTables, bytes: Vec<u8>, interface: u32) -> (Outcome, Vec<u8>
 #[test]
 fn every_scenario_ends_as_it_says() {
     let mut failed = Vec::new();
-    for scenario in scenario::all() {
-        let mut tables = tables(&scenario, scenario.connections);
+    let all = scenario::all();
+    // Marks come by rules, and with the packets.
+    let by_packet = all.iter().filter(|scenario| scenario.marked).map(|scenario| (scenario, true));
+    for (scenario, by_packet) in all.iter().map(|scenario| (scenario, false)).chain(by_packet) {
+        let mut tables = tables(scenario, scenario.connections);
+        if by_packet {
+            tables.settings.marks = [0; 2];
+        }
         for (number, step) in scenario.steps.iter().enumerate() {
             if step.before != Before::Nothing {
                 let mut world = scenario.world();
@@ -116,7 +127,8 @@ fn every_scenario_ends_as_it_says() {
             }
             let (generic, partial) = (scenario.generic, scenario.partial);
             let bytes = step.frame.clone();
-            let mut frame = HostFrame { bytes, interface: step.interface, generic, partial };
+            let mark = if by_packet { step.mark } else { 0 };
+            let mut frame = HostFrame { bytes, interface: step.interface, mark, generic, partial };
             let outcome = handle(&mut frame, &tables);
             let as_said = step.is_out(&frame.bytes);
             if outcome.reason != step.reason || !as_said {
@@ -272,20 +284,31 @@ proptest! {
 
     #[test]
     fn a_reply_undoes_its_forward(
-        family in 0usize..2, port in OPENING, protocol in 0usize..3, is_full: bool,
+        family in 0usize..2, port in OPENING, protocol in 0usize..3, way in 0usize..5,
         data in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let flags = if is_full { FULL_NAT } else { 0 };
-        let tables = tables(&Scenario { flags, sctp: protocol == 2, ..Scenario::new(PLAIN) }, 64);
+        let (method, flags) = [(NAT, 0), (NAT, FULL_NAT), (ROUTE, 0), (TUNNEL, 0), (LOCAL, 0)][way];
+        let tables = tables(&Scenario { method, flags, sctp: protocol == 2, ..Scenario::new(PLAIN) }, 64);
         let sent = match protocol {
             2 => sctp(BOTH[family].client, BOTH[family].vip, 1).data(data),
             kind => segment(family, port, kind == 0, SYN, data).0,
         };
         let sent = sent.link(OUTSIDE_MAC, CLIENT_MAC).frame();
         let (outcome, out) = run(&tables, sent.clone(), OUTSIDE);
-        prop_assert_eq!(outcome, Outcome { reason: Reason::Redirected, detail: INSIDE });
-        let (outcome, out) = run(&tables, turned(&out), INSIDE);
-        prop_assert_eq!(outcome, Outcome { reason: Reason::Redirected, detail: OUTSIDE });
+        let expected = match method {
+            LOCAL => Outcome::of(Reason::LocalBackend),
+            _ => Outcome { reason: Reason::Redirected, detail: INSIDE },
+        };
+        prop_assert_eq!(outcome, expected);
+        let seen = if method == TUNNEL { [&out[..14], carried(&out, 0)].concat() } else { out };
+        let (outcome, out) = run(&tables, turned(&seen), INSIDE);
+        if method == NAT {
+            prop_assert_eq!(outcome, Outcome { reason: Reason::Redirected, detail: OUTSIDE });
+        } else {
+            // The server saw what the client sent, and answers it: nothing is left to undo.
+            prop_assert_eq!(outcome, Outcome::of(Reason::DirectReply));
+            prop_assert_eq!(&out, &turned(&seen));
+        }
         prop_assert_eq!(below_ttl(&out), below_ttl(&turned(&sent)));
     }
 }
