@@ -144,6 +144,12 @@ fn update_sctp<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result
 
 #[inline(always)]
 fn addresses(packet: &Packet, after: &Flow) -> Change {
+    // Known to the compiler in the shortcut, which the addresses' family is not.
+    if packet.is_ipv4() {
+        return Change::default()
+            .double(packet.flow.source.ipv4(), after.source.ipv4())
+            .double(packet.flow.destination.ipv4(), after.destination.ipv4());
+    }
     Change::default()
         .address(packet.flow.source, after.source)
         .address(packet.flow.destination, after.destination)
