@@ -18,7 +18,7 @@ use lb_common::{
     time::ticks,
 };
 use scenario::{
-    ACK, BOTH, Before, CLIENT_MAC, INSIDE, MTU, OUTSIDE, OUTSIDE_MAC, Pool, SYN, Scenario, all,
+    ACK, BOTH, Before, CLIENT_MAC, INSIDE, MTU, OUTSIDE, OUTSIDE_MAC, Pool, SYN, Scenario, all, but_matrix,
     check::checksums,
     frames::{Packet, tcp},
     to_web,
@@ -141,7 +141,7 @@ fn mutated_packets_break_nothing(world: &Scenario, packets: u64, seed: u64) {
     // Connections come and go while the packets run.
     kernel.set_timeouts(ticks(1));
     kernel.sweep("arm");
-    let mut mutation = Mutation::new(seed, all());
+    let mut mutation = Mutation::new(seed, but_matrix());
     let start = Instant::now();
     let (mut changed, mut judged) = (0u64, 0u64);
     for count in 0..packets {
@@ -165,8 +165,9 @@ fn mutated_packets_break_nothing(world: &Scenario, packets: u64, seed: u64) {
         }
     }
     println!("{packets} packets in {:?}: {changed} were ours, {judged} judged", start.elapsed());
-    let least = packets / if world.pool == Pool::OnePort { 300 } else { 30 };
-    assert!(packets < 10_000 || (changed > packets / 15 && judged > least));
+    // One in so many at least.
+    let [one_changed, one_judged] = if world.pool == Pool::OnePort { [20, 300] } else { [15, 30] };
+    assert!(packets < 10_000 || (changed > packets / one_changed && judged > packets / one_judged));
 
     let reasons = kernel.reasons();
     for (reason, count) in Reason::ALL.iter().zip(reasons).filter(|(_, count)| *count > 0) {
