@@ -1,13 +1,14 @@
 //! The real object in the kernel, in a network namespace of the thread's own with two interfaces,
 //! their neighbours and routes.
 
-use super::namespace::{
-    context::{Context, SocketBuffer},
-    run,
+use super::{
+    namespace::{
+        context::{Context, SocketBuffer},
+        run,
+    },
+    network,
 };
-use crate::scenario::{
-    ADDRESSES, BOTH, Before, CLIENT_MAC, INSIDE, INSIDE_MAC, OUTSIDE, OUTSIDE_MAC, Scenario, WEB_MAC, World,
-};
+use crate::scenario::{ADDRESSES, BOTH, Before, INSIDE, OUTSIDE, Scenario, World};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRunResult,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray, Stack, lpm_trie::Key},
@@ -93,7 +94,7 @@ impl Kernel {
         assert_eq!(run("id", &["-u"]).trim(), "0", "these tests need root: cargo xtask test");
         // SAFETY: changes nothing but the namespace of this thread.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "a new network namespace");
-        set_up();
+        network::set_up();
         let (object, generic, partial) = match hook {
             Hook::Xdp { generic, partial } => (XDP, u8::from(generic), u8::from(partial)),
             Hook::Tc => (TC, 0, 0),
@@ -155,10 +156,8 @@ impl Kernel {
         let world = scenario.world();
         let places = world.places();
         let World { mut settings, backends, members, services, pool, ports, servers, rules } = world;
-        if self.hook == Hook::Tc {
-            // The marks that packets have count.
-            settings.marks = [0; 2];
-        }
+        // By tc it is the marks that packets have.
+        settings.marks = if self.hook == Hook::Tc { [0; 2] } else { settings.marks };
         self.install_marks(&rules);
         self.set("SETTINGS", 0, settings);
         self.set("TABLE", 0, Table { backends: backends.len() as u32, ..Table::default() });
@@ -397,36 +396,5 @@ impl Kernel {
             }
         }
         counts
-    }
-}
-
-fn set_up() {
-    let ip = |line: &str| run("ip", &line.split_whitespace().collect::<Vec<_>>());
-    let mac = |bytes: [u8; 6]| bytes.map(|byte| format!("{byte:02x}")).join(":");
-    ip("link set lo up");
-    run("sysctl", &["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
-    for (name, index, own) in [("outside", OUTSIDE, OUTSIDE_MAC), ("inside", INSIDE, INSIDE_MAC)] {
-        ip(&format!("link add {name} index {index} address {} type veth peer name far-{name}", mac(own)));
-        ip(&format!("link set far-{name} up"));
-        ip(&format!("link set {name} up"));
-    }
-    for (address, device) in [
-        ("192.168.2.200/24", "outside"),
-        ("192.168.33.100/24", "inside"),
-        ("2001:db8:2::200/64", "outside"),
-        ("2001:db8:33::100/64", "inside"),
-    ] {
-        let nodad = if address.contains(':') { "nodad" } else { "" };
-        ip(&format!("address add {address} dev {device} {nodad}"));
-    }
-    for ends in BOTH {
-        for (text, device, neighbour) in [
-            (ends.client, "outside", CLIENT_MAC),
-            (ends.web, "inside", WEB_MAC),
-            (ends.other, "inside", WEB_MAC),
-        ] {
-            let address = text.parse::<SocketAddr>().unwrap().ip();
-            ip(&format!("neighbour replace {address} lladdr {} dev {device} nud permanent", mac(neighbour)));
-        }
     }
 }

@@ -6,6 +6,7 @@ pub mod namespace;
 
 pub mod kernel;
 pub mod mutation;
+pub mod network;
 
 use crate::scenario::BOTH;
 use std::net::{IpAddr, SocketAddr};
