@@ -29,8 +29,8 @@ pub mod time;
 pub mod traffic;
 pub mod tunnel;
 
-/// Raised whenever a type in a pinned map changes; `lb-ctl upgrade` refuses maps of another one.
-pub const LAYOUT_VERSION: u32 = 1;
+/// Raised whenever a type in a pinned map changes, or what it means; `lb-ctl upgrade` refuses maps of another one.
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// IP protocol numbers that services know (IANA).
 pub mod protocol {

@@ -1,7 +1,7 @@
-//! Time in the packet path: a coarse monotonic clock in 32 bits.
+//! Time in the packet path: the kernel's jiffies in 32 bits. They follow `CLOCK_MONOTONIC`, from another start.
 
-/// One tick is 2^24 ns (16.8 ms): a shift of the kernel's coarse clock. 32 bits of it wrap after
-/// 2.3 years of uptime, so instants are only ever compared through [`remaining`].
+/// One tick is 2^24 ns (16.8 ms) of jiffies. 32 bits of it wrap every 2.3 years, so instants are only ever
+/// compared through [`remaining`].
 pub const TICK_SHIFT: u32 = 24;
 
 /// Ticks in `seconds`, rounded up, so that nothing ends early.
@@ -14,7 +14,7 @@ pub const fn seconds(ticks: u32) -> u32 {
     (((ticks as u64) << TICK_SHIFT) / 1_000_000_000) as u32
 }
 
-/// The tick of an instant of `CLOCK_MONOTONIC` in nanoseconds.
+/// The tick of an instant, which is so many nanoseconds in jiffies.
 #[inline(always)]
 pub const fn tick_of(nanoseconds: u64) -> u32 {
     (nanoseconds >> TICK_SHIFT) as u32

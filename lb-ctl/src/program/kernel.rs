@@ -22,3 +22,11 @@ pub fn require() -> Result<()> {
     }
     Ok(())
 }
+
+/// Nanoseconds of a jiffy: what the kernel's coarse clocks are moved on by.
+pub fn jiffy() -> u32 {
+    let mut resolution = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes there; this clock always exists.
+    unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut resolution) };
+    resolution.tv_nsec as u32
+}

@@ -1,6 +1,6 @@
 //! The BPF objects in this executable, and loading them.
 
-use super::{Mode, hook::Hooked};
+use super::{Mode, hook::Hooked, kernel};
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
@@ -88,6 +88,7 @@ impl Instance {
         let cpus = u32::try_from(nr_cpus().map_err(|(path, error)| anyhow!("{path}: {error}"))?)?;
         let sets = hint::sets(variant.connections, cpus);
         let hints_mask = sets - 1;
+        let jiffy = kernel::jiffy();
 
         let mut loader = EbpfLoader::new();
         loader
@@ -97,6 +98,7 @@ impl Instance {
             .map_max_entries("FREE", variant.connections)
             .override_global("INDEX_MASK", &mask, true)
             .override_global("HINTS_MASK", &hints_mask, true)
+            .override_global("JIFFY", &jiffy, true)
             .override_global("TRACE", &trace, true)
             .override_global("TRACE_CLIENT", &client, true)
             .override_global("TRACE_SERVICE", &service, true)

@@ -5,14 +5,16 @@ use lb_common::{
     connection::{Connection, state::is_live},
     time::{remaining, tick_of},
 };
-use std::{io, ptr::addr_of};
+use std::{
+    io,
+    ptr::{self, addr_of},
+};
 
-/// The present tick of the packet path's clock (`bpf_ktime_get_coarse_ns`).
+/// The present tick of the packet path's clock. Of what the kernel tells, `times` is what follows its jiffies.
 pub fn now() -> u32 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is where the call writes to; this clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
-    tick_of(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    // SAFETY: neither call writes anything.
+    let (clock, hertz) = unsafe { (libc::times(ptr::null_mut()), libc::sysconf(libc::_SC_CLK_TCK)) };
+    tick_of((clock as u64).wrapping_mul(1_000_000_000 / hertz as u64))
 }
 
 impl Store {

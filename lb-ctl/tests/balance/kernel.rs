@@ -103,6 +103,10 @@ impl Kernel {
         let cpus = nr_cpus().unwrap() as u32;
         let sets = hint::sets(connections, cpus);
         let hints_mask = sets - 1;
+        let mut resolution = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call writes there.
+        unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut resolution) };
+        let jiffy = resolution.tv_nsec as u32;
         let mut loader = EbpfLoader::new();
         if hook != Hook::Tc {
             loader.override_global("GENERIC", &generic, true).override_global("PARTIAL", &partial, true);
@@ -114,6 +118,7 @@ impl Kernel {
             .map_max_entries("FREE", connections)
             .override_global("INDEX_MASK", &mask, true)
             .override_global("HINTS_MASK", &hints_mask, true)
+            .override_global("JIFFY", &jiffy, true)
             .load(object)
             .unwrap();
         for name in Stage::ALL.map(Stage::name).into_iter().chain(["balance", "arm", "disarm"]) {

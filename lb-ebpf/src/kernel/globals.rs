@@ -23,6 +23,10 @@ pub static INDEX_MASK: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static HINTS_MASK: Global<u32> = Global::new(0);
 
+/// Nanoseconds of a jiffy, the kernel's own unit of time (1 / `CONFIG_HZ`).
+#[unsafe(no_mangle)]
+pub static JIFFY: Global<u32> = Global::new(4_000_000);
+
 /// 1 while decisions are traced.
 #[unsafe(no_mangle)]
 pub static TRACE: Global<u8> = Global::new(0);
