@@ -24,14 +24,16 @@ pub struct Heard {
 const _: () = assert!(size_of::<Heard>() == 64);
 
 /// Answers that are remembered at the same time; a power of two.
-pub const HEARD: u32 = 1024;
+pub const HEARD: u32 = 1 << HEARD_BITS;
+const HEARD_BITS: u32 = 12;
 
 impl Heard {
-    /// The place of a pair of addresses.
+    /// The place of a pair of addresses. By the golden ratio, so that the places of addresses in a row, as backends
+    /// often have, lie apart.
     #[inline(always)]
     pub(super) fn place(source: Address, destination: Address) -> u32 {
         let mixed = source.words[1].wrapping_add(destination.words[1] ^ destination.words[0]);
-        (mixed.wrapping_mul(0x9fb2_1c65_1e98_df25) >> 48) as u32
+        (u64::from_be(mixed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - HEARD_BITS)) as u32
     }
 
     #[inline(always)]
@@ -40,5 +42,22 @@ impl Heard {
             && self.source == source
             && self.interface == interface
             && now.wrapping_sub(self.hop.checked) < FRESH
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::HashSet, net::Ipv4Addr};
+
+    #[test]
+    fn backends_in_a_row_share_no_place() {
+        let places = |count: u32| {
+            let address = |number| std::net::IpAddr::V4(Ipv4Addr::from_bits(0xac10_0000 + number)).into();
+            let places = (0..count).map(|number| Heard::place(Address::UNSPECIFIED, address(number)));
+            places.collect::<HashSet<_>>().len() as u32
+        };
+        assert_eq!(places(1_000), 1_000);
+        assert!(places(HEARD) > HEARD * 3 / 4, "{}", places(HEARD));
     }
 }
