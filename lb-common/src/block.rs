@@ -1,19 +1,43 @@
-//! Blocks of a long member list: the best member of each is remembered, so that a scheduler which looks
-//! for the least loaded does not look at all of them.
+//! Blocks of a long member list, and groups of blocks: the best member of each is remembered, so that a scheduler
+//! which looks for the least loaded does not look at all of them.
 
 use crate::limits;
 use bytemuck::{Pod, Zeroable};
 
 /// Members of a block. A list with blocks begins at a multiple of this in the map of member lists;
 /// its blocks lie in theirs at the same place, divided by this.
-pub const MEMBERS: u32 = 32;
+pub const MEMBERS: u32 = 16;
+
+/// Blocks of a group. A list of more than one group begins with a group.
+pub const GROUP: u32 = 16;
 
 /// Blocks of all member lists.
-pub const BLOCKS: u32 = limits::MEMBERS / MEMBERS;
+const BLOCKS: u32 = limits::MEMBERS / MEMBERS;
 // Backends have the number of theirs in 16 bits.
 const _: () = assert!(BLOCKS < 1 << 16);
 
-/// What is remembered of a block.
+/// Entries of the map of blocks: all blocks, and behind them all groups.
+pub const ENTRIES: u32 = BLOCKS + BLOCKS / GROUP;
+
+/// Where the group of a block lies in the map of blocks.
+#[inline(always)]
+pub const fn group(block: u32) -> u32 {
+    BLOCKS + block / GROUP
+}
+
+/// Whether the blocks of a list are remembered in groups.
+#[inline(always)]
+pub const fn has_groups(members: u32) -> bool {
+    members > GROUP * MEMBERS
+}
+
+/// What the first entry of a list with blocks has to be a multiple of. No other list has groups where one has:
+/// it would have to begin there.
+pub const fn alignment(members: u32) -> u32 {
+    if has_groups(members) { GROUP * MEMBERS } else { MEMBERS }
+}
+
+/// What is remembered of a block or a group.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Block {

@@ -14,7 +14,7 @@ pub use frame::HostFrame;
 use lb_common::{
     address::Address,
     backend::{Backend, Member, ServerKey},
-    block::{BLOCKS, Block},
+    block::{self, Block},
     bucket::{Bucket, buckets},
     cache::{Cache, CacheKey},
     connection::Connection,
@@ -78,7 +78,7 @@ pub struct HostTables {
     pub marks: Compiled,
     /// Member lists.
     pub members: Vec<Member>,
-    /// Blocks of member lists.
+    /// Blocks of member lists, and their groups.
     pub blocks: Elements<Block>,
     /// Places of the backends' members.
     pub places: Elements<[u32; 2]>,
@@ -136,7 +136,7 @@ impl HostTables {
             services: HashMap::new(),
             marks: Compiled::default(),
             members: Vec::new(),
-            blocks: Elements::new(BLOCKS),
+            blocks: Elements::new(block::ENTRIES),
             places: Elements::new(backends),
             lookup: Vec::new(),
             backends: Elements::new(backends),

@@ -68,7 +68,7 @@ pub trait Tables {
     fn range(&self, position: u32) -> Option<&Range>;
     /// The entry at a position of the map of member lists.
     fn member(&self, position: u32) -> Option<&Member>;
-    /// A block of a member list.
+    /// A block of a member list, or a group of blocks.
     fn block(&self, number: u32) -> Option<&mut Block>;
     /// The entry at a position of the map of lookup tables; [`NO_BACKEND`] beyond its end.
     ///

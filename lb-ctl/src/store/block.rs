@@ -8,7 +8,7 @@
 use super::Store;
 use lb_common::{
     backend::Member,
-    block::{Block, MEMBERS},
+    block::{Block, MEMBERS, group, has_groups},
     scheduler::{Scheduler, Turn},
     service::Service,
 };
@@ -27,8 +27,12 @@ impl Store {
         self.turns.set(record.id, Turn::default());
         fence(SeqCst);
         let first = record.first / MEMBERS;
-        for number in 0..record.count.div_ceil(MEMBERS) {
-            self.blocks.set(first + number, Block::UNKNOWN);
+        for number in first..first + record.count.div_ceil(MEMBERS) {
+            self.blocks.set(number, Block::UNKNOWN);
+            // Elsewhere it may be another list's.
+            if has_groups(record.count) {
+                self.blocks.set(group(number), Block::UNKNOWN);
+            }
         }
         for (position, member) in (0..).zip(members) {
             let number = (first + position / MEMBERS + 1) as u16;
@@ -52,11 +56,10 @@ impl Store {
             && self.turns.get(record.id) != blocks_kept(record.generation)
     }
 
-    /// Makes the packet path look anew at the block of a backend.
+    /// Makes the packet path look anew at the block of a backend, and then at the block's group.
     pub(super) fn mark_changed(&self, slot: u32) {
-        if let Some(number) = u32::from(self.backends.get(slot).block).checked_sub(1)
-            && number < self.blocks.len()
-        {
+        let Some(block) = u32::from(self.backends.get(slot).block).checked_sub(1) else { return };
+        for number in [block, group(block)].into_iter().filter(|number| *number < self.blocks.len()) {
             // SAFETY: the pointer is to a live element; the packet path, too, adds to it.
             unsafe { AtomicU64::from_ptr(addr_of_mut!((*self.blocks.pointer(number)).changes)) }
                 .fetch_add(1, SeqCst);

@@ -53,7 +53,7 @@ impl Room {
 
     /// A record slot, and the first entries of a member list and of a lookup table.
     fn take(&mut self, scheduler: Scheduler, members: u32, table: u32) -> Result<(u32, u32, u32)> {
-        let align = if plan::has_blocks(scheduler, members as usize) { block::MEMBERS } else { 1 };
+        let align = if plan::has_blocks(scheduler, members as usize) { block::alignment(members) } else { 1 };
         let (_, slot) =
             self.records.next().context("no free record for the service; this is an error in lb-ctl")?;
         let (Some(first), Some(table)) = (self.members.take(members, align), self.lookup.take(table, 1))

@@ -65,7 +65,7 @@ pub static RECORDS: Array<Service, SERVICE_SLOTS, MAPPABLE> = Array::new();
 #[btf_map]
 pub static MEMBERS: Array<Member, { limits::MEMBERS as usize }, MAPPABLE> = Array::new();
 #[btf_map]
-pub static BLOCKS: Array<Block, { block::BLOCKS as usize }, MAPPABLE> = Array::new();
+pub static BLOCKS: Array<Block, { block::ENTRIES as usize }, MAPPABLE> = Array::new();
 #[btf_map]
 pub static LOOKUP: Array<u32, { limits::LOOKUP as usize }, MAPPABLE> = Array::new();
 #[btf_map]

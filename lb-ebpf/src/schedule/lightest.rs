@@ -1,14 +1,15 @@
 //! The least loaded member for its weight, which `lc`, `wlc`, `sed` and `nq` look for.
 //!
 //! Of a long list the best member of each block is remembered ([`Block`]), until the connections of one of the
-//! block's members change. A look then costs as much as there are blocks, and members in the few blocks
-//! that changed; what it finds is what a look at the whole list would.
+//! block's members change, and of a very long one the best of each group of blocks too. A look then costs as much as
+//! there are groups, and blocks in the few groups that changed, and members in the few blocks; what it
+//! finds is what a look at the whole list would.
 
 use super::{available, is_current, member};
 use crate::Tables;
 use lb_common::{
     backend::{Backend, Member},
-    block::{Block, MEMBERS},
+    block::{Block, GROUP, MEMBERS, group, has_groups},
     service::Service,
 };
 
@@ -37,6 +38,26 @@ impl Lightest {
     #[inline(always)]
     pub(super) fn position(&self) -> Option<u32> {
         if self.weight == 0 { None } else { Some(self.position) }
+    }
+
+    /// Offers the members from a position on, as many as a block has.
+    #[inline(always)]
+    fn offer_members<T: Tables>(&mut self, tables: &T, service: &Service, first: u32, weigh: impl Weigh) {
+        tables.each(MEMBERS, |step| self.offer_at(tables, service, first + step, weigh));
+    }
+
+    /// Offers the best members of the blocks from a number on, as many as a group has.
+    #[inline(always)]
+    fn offer_blocks<T: Tables>(&mut self, tables: &T, service: &Service, first: u32, weigh: impl Weigh) {
+        tables.each(GROUP, |step| {
+            let (number, from) = (first + step, (first + step) * MEMBERS);
+            let look = |best: &mut Self| best.offer_members(tables, service, from, weigh);
+            if from < service.count {
+                let position = remembered(tables, service.first / MEMBERS + number, look);
+                self.offer_at(tables, service, position.wrapping_sub(1), weigh);
+            }
+            from < service.count
+        });
     }
 
     /// Offers the member at a position, if it may be given a connection. `false` past the list.
@@ -73,15 +94,18 @@ pub(super) trait Weigh: Copy {
 #[inline(always)]
 pub(super) fn lightest<T: Tables>(tables: &T, service: &Service, weigh: impl Weigh) -> Option<u32> {
     let mut best = Lightest::none();
-    if has_blocks(tables, service) {
-        tables.each(service.count.div_ceil(MEMBERS), |number| {
-            if let Some(position) = best_of(tables, service, number, weigh).checked_sub(1) {
-                best.offer_at(tables, service, position, weigh);
-            }
+    if !has_blocks(tables, service) {
+        tables.each(service.count, |position| best.offer_at(tables, service, position, weigh));
+    } else if !has_groups(service.count) {
+        best.offer_blocks(tables, service, 0, weigh);
+    } else {
+        tables.each(service.count.div_ceil(GROUP * MEMBERS), |number| {
+            let first = number * GROUP;
+            let look = |best: &mut Lightest| best.offer_blocks(tables, service, first, weigh);
+            let position = remembered(tables, group(service.first / MEMBERS + first), look);
+            best.offer_at(tables, service, position.wrapping_sub(1), weigh);
             true
         });
-    } else {
-        tables.each(service.count, |position| best.offer_at(tables, service, position, weigh));
     }
     best.position()
 }
@@ -94,17 +118,18 @@ fn has_blocks<T: Tables>(tables: &T, service: &Service) -> bool {
         && tables.turn(service.id).is_some_and(|turn| is_current(*turn, service) && turn.position() != 0)
 }
 
-/// The position, from 1, of the best member of a block; 0 when none can take a connection.
+/// The position, from 1, of the best member of a block or of a group, which `look` looks for if something has
+/// changed; 0 when none can take a connection.
 #[inline(always)]
-fn best_of<T: Tables>(tables: &T, service: &Service, number: u32, weigh: impl Weigh) -> u32 {
-    let Some(block) = tables.block(service.first / MEMBERS + number) else { return 0 };
+fn remembered<T: Tables>(tables: &T, number: u32, look: impl FnOnce(&mut Lightest)) -> u32 {
+    let Some(block) = tables.block(number) else { return 0 };
     if block.is_current() {
         return block.position();
     }
     // A barrier: what is seen of the members is at least as new.
     let changes = tables.add(&mut block.changes, 0);
     let mut best = Lightest::none();
-    tables.each(MEMBERS, |step| best.offer_at(tables, service, number * MEMBERS + step, weigh));
+    look(&mut best);
     let position = match best.position() {
         Some(position) => position + 1,
         None => 0,
@@ -116,9 +141,11 @@ fn best_of<T: Tables>(tables: &T, service: &Service, number: u32, weigh: impl We
 /// Says that a backend's connections have changed.
 #[inline(always)]
 pub fn changed<T: Tables>(tables: &T, backend: &Backend) {
-    if let Some(number) = backend.block.checked_sub(1)
-        && let Some(block) = tables.block(number.into())
-    {
-        tables.add(&mut block.changes, 1);
+    let Some(number) = backend.block.checked_sub(1) else { return };
+    // First the block, then its group: who finds the group unchanged would have found all its blocks so.
+    for number in [number.into(), group(number.into())] {
+        if let Some(block) = tables.block(number) {
+            tables.add(&mut block.changes, 1);
+        }
     }
 }

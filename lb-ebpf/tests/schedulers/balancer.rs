@@ -3,7 +3,7 @@
 use lb_common::{
     address::Address,
     backend::{ACTIVE, Backend, INACTIVE, Member, state},
-    block::{Block, MEMBERS},
+    block::{Block, MEMBERS, alignment, group},
     scheduler::{Scheduler, Turn},
     service::Service,
 };
@@ -58,7 +58,8 @@ impl Balancer {
         let start = start(self.scheduler(), old, &members);
         let has_blocks = self.blocks && has_blocks(self.scheduler(), members.len());
         if has_blocks {
-            let aligned = self.tables.members.len().next_multiple_of(MEMBERS as usize);
+            let aligned =
+                self.tables.members.len().next_multiple_of(alignment(members.len() as u32) as usize);
             self.tables.members.resize(aligned, Member::default());
         }
         let first = self.tables.members.len() as u32;
@@ -76,6 +77,7 @@ impl Balancer {
             for (position, member) in (first..).zip(&members) {
                 self.backend(member.backend).block = (position / MEMBERS + 1) as u16;
                 *self.tables.blocks.at(position / MEMBERS).unwrap() = Block::UNKNOWN;
+                *self.tables.blocks.at(group(position / MEMBERS)).unwrap() = Block::UNKNOWN;
             }
             *self.tables.turns.at(self.service.id).unwrap() = blocks_kept(self.service.generation);
         }

@@ -3,6 +3,7 @@
 use crate::balancer::*;
 use lb_common::{
     backend::{ACTIVE, INACTIVE, flags::OVERLOAD},
+    block::{ENTRIES, GROUP, MEMBERS, group},
     scheduler::{Scheduler, flags},
 };
 use proptest::prelude::*;
@@ -117,7 +118,7 @@ proptest! {
     #[test]
     fn blocks_change_no_choice(
         scheduler in 0_usize..4,
-        weights in prop::collection::vec((0_u32..5, 0_u32..4), 33..200),
+        weights in prop::collection::vec((0_u32..5, 0_u32..4), 17..600),
         events in prop::collection::vec((0_u32..10, any::<u16>(), 0_u64..3, 0_u64..3), 1..200),
     ) {
         let scheduler = [Scheduler::Wlc, Scheduler::Lc, Scheduler::Sed, Scheduler::Nq][scheduler];
@@ -145,7 +146,9 @@ proptest! {
             prop_assert_eq!(pair[0].connect(&request(), counted), pair[1].connect(&request(), counted));
         }
         let has_looked = |number| pair[0].tables.blocks.at(number).unwrap().best != 0;
-        prop_assert!((0..256).any(has_looked), "the blocks were used");
+        prop_assert!((0..group(0)).any(has_looked), "the blocks were used");
+        let has_groups = weights.len() > (GROUP * MEMBERS) as usize;
+        prop_assert_eq!((group(0)..ENTRIES).any(has_looked), has_groups, "the groups were used");
     }
 
     #[test]
