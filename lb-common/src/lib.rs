@@ -23,6 +23,7 @@ pub mod scheduler;
 pub mod service;
 pub mod settings;
 pub mod snat;
+pub mod spare;
 pub mod stage;
 pub mod sysctl;
 pub mod time;

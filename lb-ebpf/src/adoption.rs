@@ -4,7 +4,7 @@ use crate::{
     Reason, Steps,
     connection::{count, weight_of},
     index,
-    open::Choice,
+    open::{Choice, how},
     packet::{Flow, Packet},
 };
 use lb_common::{
@@ -28,7 +28,12 @@ pub fn adopt<T: Steps>(tables: &T, adoption: &Adoption, packet: &mut Packet) -> 
     if index::find(tables, &packet.flow, hash).is_some() {
         return Ok(());
     }
-    tables.create(packet, Choice { member: adoption.member, ..Choice::default() })?;
+    let choice = Choice { member: adoption.member, how: how::ADOPTED, ..Choice::default() };
+    match tables.create(packet, choice) {
+        // A packet of the client was faster.
+        Ok(_) | Err(Reason::Raced) => {}
+        Err(reason) => return Err(reason),
+    }
     let found = index::find(tables, &packet.flow, hash).ok_or(Reason::Raced)?;
     let new = if (adoption.state as usize) < state::NAMES.len() { adoption.state } else { state::NONE };
     // A packet of the client may have been faster; then it knows better.

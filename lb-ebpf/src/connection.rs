@@ -3,11 +3,9 @@
 use crate::{
     Reason, Steps, Tables,
     index::{self, Found},
-    open::{Choice, how},
-    packet::NO_CHUNK,
-    packet::{Flow, Packet},
+    packet::{Flow, NO_CHUNK, Packet},
     persistence,
-    schedule::{self, lightest},
+    schedule::lightest,
     snat,
     state::{
         Side, sctp,
@@ -16,14 +14,18 @@ use crate::{
     wire::tcp::flags::SYN,
 };
 use lb_common::{
-    backend::{ACTIVE, Backend, INACTIVE, Member, method, state::AVAILABLE},
+    backend::{ACTIVE, Backend, INACTIVE, state::AVAILABLE},
     bucket::{self, Direction},
-    connection::{Connection, flags, next_use, state, with_state},
+    connection::{Connection, flags, state, with_state},
     protocol,
     settings::{Settings, defense},
     sysctl::Sysctl,
     time::remaining,
 };
+
+mod create;
+
+pub use create::create;
 
 /// A packet's connection, found and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,24 +121,11 @@ impl Found<'_> {
     fn advance<T: Tables>(&mut self, tables: &T, packet: &Packet, settings: &Settings, now: u32) {
         let mut current = self.word as u8;
         let side = self.side(packet);
-        // The next state is computed from the present one, each time another CPU was faster.
-        if !packet.is_later_fragment() {
-            match packet.flow.protocol as u8 {
-                protocol::TCP => {
-                    let event = tcp::event(packet.tcp_flags);
-                    // A plain ACK in ESTABLISHED, which nearly every packet is, changes nothing on any side.
-                    if current != state::ESTABLISHED || event != tcp::Event::Ack {
-                        let is_secure = settings.defense & defense::SECURE_TCP != 0;
-                        let rows = Rows { side, is_secure };
-                        current = self.transition(tables, |current| tcp::next(rows, event, current));
-                        self.assure(tables, current == state::ESTABLISHED);
-                    }
-                }
-                protocol::SCTP if packet.chunk != NO_CHUNK => {
-                    current = self.transition(tables, |current| sctp::next(side, packet.chunk, current));
-                    self.assure(tables, current == state::SCTP_ESTABLISHED);
-                }
-                _ => self.assure(tables, side == Side::Output),
+        // A plain ACK in ESTABLISHED, which nearly every packet is, changes nothing on any side.
+        if current != state::ESTABLISHED || tcp::event(packet.tcp_flags) != tcp::Event::Ack {
+            current = self.transition(tables, |current| next(packet, side, settings, current));
+            if assures(packet, side, current) {
+                persistence::assure(tables, self.connection.template);
             }
         }
         let timeout = settings.timeouts[state::timeout(current)];
@@ -144,14 +133,6 @@ impl Found<'_> {
         // Within one tick the line stays clean: most packets of a busy connection write nothing.
         if self.connection.expires != expires {
             self.connection.expires = expires;
-        }
-    }
-
-    /// Tells its template that it is established.
-    #[inline(always)]
-    fn assure<T: Tables>(&self, tables: &T, is_established: bool) {
-        if is_established {
-            persistence::assure(tables, self.connection.template);
         }
     }
 
@@ -175,6 +156,7 @@ impl Found<'_> {
         }
     }
 
+    /// The next state is computed from the present one, each time another CPU was faster.
     #[inline(always)]
     fn transition<T: Tables>(&mut self, tables: &T, after: impl Fn(u8) -> u8) -> u8 {
         for _ in 0..RETRIES {
@@ -205,6 +187,31 @@ impl Found<'_> {
     }
 }
 
+/// The state that a packet makes of the present one.
+#[inline(always)]
+fn next(packet: &Packet, side: Side, settings: &Settings, current: u8) -> u8 {
+    match packet.flow.protocol as u8 {
+        _ if packet.is_later_fragment() => current,
+        protocol::TCP => {
+            let is_secure = settings.defense & defense::SECURE_TCP != 0;
+            tcp::next(Rows { side, is_secure }, tcp::event(packet.tcp_flags), current)
+        }
+        protocol::SCTP if packet.chunk != NO_CHUNK => sctp::next(side, packet.chunk, current),
+        _ => current,
+    }
+}
+
+/// Whether a packet after which a connection is in a state tells its template that it is established.
+#[inline(always)]
+fn assures(packet: &Packet, side: Side, current: u8) -> bool {
+    match packet.flow.protocol as u8 {
+        _ if packet.is_later_fragment() => false,
+        protocol::TCP => current == state::ESTABLISHED,
+        protocol::SCTP if packet.chunk != NO_CHUNK => current == state::SCTP_ESTABLISHED,
+        _ => side == Side::Output,
+    }
+}
+
 /// How often a lost race is tried again; more than two CPUs at one connection are rare.
 const RETRIES: u32 = 4;
 
@@ -218,110 +225,6 @@ pub const fn weight_of(current: u8) -> u64 {
 #[inline(always)]
 pub fn count<T: Tables>(tables: &T, backend: &mut Backend, change: u64) {
     tables.add(&mut backend.connections, change);
-    lightest::changed(tables, backend);
-}
-
-/// Makes a connection from the client's `flow` where the choice says, in state NONE, which counts as
-/// inactive. Its slot.
-#[inline(always)]
-pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
-    let flow = &packet.flow;
-    let member = tables.member(choice.member).ok_or(Reason::NoBackend)?;
-    let settings = tables.settings().ok_or(Reason::NoServices)?;
-    let backend = tables.backend(member.backend).ok_or(Reason::NoBackend)?;
-    let (port, is_any) = choice.port(backend, packet);
-    let Some(slot) = tables.take_slot() else {
-        persistence::release(tables, choice.template);
-        if choice.source != 0 {
-            let port = if is_any { 0 } else { port };
-            snat::give(tables, backend.address, port, flow.protocol as u8, choice.source);
-        }
-        return Err(Reason::TableFull);
-    };
-    let connection = tables.connection(slot).ok_or(Reason::TableFull)?;
-    connection.client = flow.source;
-    connection.service = flow.destination;
-    connection.backend = backend.address;
-    connection.client_port = flow.source_port;
-    connection.service_port = flow.destination_port;
-    connection.backend_port = port;
-    connection.protocol = flow.protocol as u8;
-    connection.flags = member.method as u8 & flags::METHOD;
-    connection.controlled = choice.source;
-    if choice.source != 0 {
-        connection.flags |= flags::FULL_NAT;
-    }
-    // As soon as it can be told where the entry for replies will lie: the rest is done while its bucket
-    // comes from memory, together with the slot.
-    let replies = reply_flow(tables, connection);
-    let reply = index::hash(&replies, settings);
-    if choice.how & how::ONE_PACKET == 0 {
-        index::touch(tables, reply);
-    }
-    if is_any {
-        connection.flags |= flags::ANY_PORT;
-    }
-    if choice.source != 0 && choice.how & how::TOLD != 0 {
-        connection.flags |= flags::UNTOLD;
-    }
-    let is_same = (backend.address, connection.backend_port) == (flow.destination, flow.destination_port);
-    if member.method != method::NAT || is_same {
-        connection.flags |= flags::NO_OUTPUT;
-    }
-    // Nothing else of a next hop counts without it.
-    connection.to_backend.interface = 0;
-    connection.to_client.interface = 0;
-    connection.backend_index = member.backend;
-    connection.template = choice.template;
-    let first = match flow.protocol as u8 {
-        protocol::UDP => state::UDP,
-        protocol::SCTP => state::SCTP,
-        _ => state::NONE,
-    };
-    connection.expires = tables.now().wrapping_add(settings.timeouts[state::timeout(first)]);
-    if choice.how & how::ONE_PACKET != 0 {
-        // Never in the index: the slot is this packet's alone, and goes back once it has left.
-        connection.flags |= flags::ONE_PACKET;
-        persistence::release(tables, choice.template);
-        if let Some(traffic) = tables.traffic(member.backend) {
-            traffic.connections += 1;
-            traffic.count(true, packet.length() as u64);
-        }
-        return Ok(slot);
-    }
-    let word = next_use(connection.word, first);
-    // Nobody can find the slot before it is in the index, and entering it there is a full barrier.
-    connection.word = word;
-    let hash = index::hash(flow, settings);
-    bind(tables, backend, member);
-
-    if !index::insert(tables, reply, slot, Direction::Reply)
-        || !index::insert(tables, hash, slot, Direction::Forward)
-    {
-        tables.end(slot, word);
-        return Err(Reason::TableFull);
-    }
-    // As `snat::take` has looked for, but another CPU may have been as fast.
-    if connection.is_full_nat()
-        && index::find(tables, &replies, reply).is_some_and(|found| found.slot != slot)
-    {
-        tables.end(slot, word);
-        return Err(Reason::Raced);
-    }
-    // Two CPUs may have made the same connection at once. Both are in the index now, and both look
-    // from the same end: the one found first stays.
-    if index::find(tables, flow, hash).is_some_and(|found| found.slot != slot) {
-        tables.end(slot, word);
-    } else if let Some(traffic) = tables.traffic(member.backend) {
-        traffic.connections += 1;
-    }
-    Ok(slot)
-}
-
-#[inline(always)]
-fn bind<T: Tables>(tables: &T, backend: &mut Backend, member: &Member) {
-    tables.add(&mut backend.connections, INACTIVE);
-    schedule::bound(member, backend);
     lightest::changed(tables, backend);
 }
 
@@ -358,6 +261,14 @@ pub fn forward_flow(connection: &Connection) -> Flow {
         destination_port: connection.service_port,
         protocol: connection.protocol as u32,
     }
+}
+
+/// Whether a packet has a connection.
+#[inline(always)]
+pub fn is_known<T: Tables>(tables: &T, packet: &Packet) -> bool {
+    tables.settings().is_some_and(|settings| {
+        index::find(tables, &packet.flow, index::hash(&packet.flow, settings)).is_some()
+    })
 }
 
 /// The flow of a connection's packets from the backend.

@@ -8,6 +8,7 @@ use crate::{
     frame::Text,
     mark::Compiled,
     nexthop::{HEARD, Heard},
+    packet::Packet,
 };
 use bytemuck::Zeroable;
 pub use frame::HostFrame;
@@ -108,6 +109,8 @@ pub struct HostTables {
     pub heard: Elements<Heard>,
     /// Routes by destination.
     pub routes: HashMap<Address, Route>,
+    /// The packet on its way.
+    pub packet: Elements<Packet>,
     /// Text of a packet.
     pub text: Elements<Text>,
     /// Slots given back.
@@ -151,6 +154,7 @@ impl HostTables {
             arrivals: Elements::new(ARRIVALS),
             heard: Elements::new(HEARD),
             routes: HashMap::new(),
+            packet: Elements::new(1),
             text: Elements::new(1),
             free: RefCell::default(),
             vouched: Elements::new(VOUCHES),
@@ -329,6 +333,10 @@ impl Tables for HostTables {
         left > 0
     }
 
+    fn packet(&self) -> Option<&mut Packet> {
+        self.packet.at(0)
+    }
+
     fn text(&self) -> Option<&mut Text> {
         self.text.at(0)
     }
@@ -337,7 +345,7 @@ impl Tables for HostTables {
         let _ = (0..count).all(&mut body);
     }
 
-    fn touch(&self, _word: &u64) {}
+    fn touch<T>(&self, _place: &T) {}
 
     fn compare_exchange(&self, cell: &mut u64, old: u64, new: u64) -> Result<(), u64> {
         if *cell != old {

@@ -43,7 +43,7 @@ use lb_common::{
     stage::Stage,
 };
 use open::{Choice, how};
-use packet::Packet;
+use packet::{Packet, bits::UNSOUGHT};
 
 pub use frame::Frame;
 pub use lb_common::reason::Reason;
@@ -90,17 +90,19 @@ pub enum Next {
 /// The path of a packet.
 #[inline(always)]
 pub fn handle<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {
-    match shortcut::handle(frame, tables) {
-        Some(outcome) => outcome,
-        None => long_way(frame, tables),
-    }
+    let next = shortcut::handle(frame, tables);
+    go_on(frame, tables, next)
 }
 
-/// The path of a packet that is not plain, and good for those that are. In the kernel each stage is a
-/// program of its own, which ends in the next.
+/// The path of a packet that is not plain, and good for those that are.
 pub fn long_way<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {
-    let packet = &mut Packet::default();
-    let mut next = Next::Stage(Stage::Find);
+    go_on(frame, tables, Next::Stage(Stage::Find))
+}
+
+/// Goes through the stages. In the kernel each is a program of its own, which ends in the next.
+#[inline(always)]
+fn go_on<F: Frame, T: Steps>(frame: &mut F, tables: &T, mut next: Next) -> Outcome {
+    let Some(packet) = tables.packet() else { return Outcome::of(Reason::Unfinished) };
     loop {
         next = match next {
             Next::Stage(Stage::Find) => find(frame, tables, packet),
@@ -149,13 +151,19 @@ fn try_find<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> R
     }
 }
 
-/// Makes a connection for a packet of a service, and counts the packet in it.
+/// Makes a connection for a packet of a service, and counts the packet in it. One that has a connection begins anew.
 #[inline(always)]
 pub fn open<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) -> Next {
     match try_open(frame, tables, packet) {
         Ok(tracked) => {
             packet.tracked = tracked.code();
             Next::Stage(Stage::Send)
+        }
+        // There is a connection: the packet opens none, whatever else stood in its way.
+        Err(reason)
+            if (reason == Reason::Raced || packet.bits & UNSOUGHT != 0) && tables.is_known(packet) =>
+        {
+            Next::Stage(Stage::Find)
         }
         Err(reason) => {
             if reason == Reason::Unasked {
@@ -168,8 +176,7 @@ pub fn open<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) 
 
 #[inline(always)]
 fn try_open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> Result<Tracked, Reason> {
-    let now = tables.now();
-    tables.check_arrival(frame, packet, now)?;
+    tables.check_arrival(frame, packet, tables.now())?;
     if packet.service == open::UNASKED {
         return Err(Reason::Unasked);
     }
@@ -178,10 +185,7 @@ fn try_open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> Resul
         choice.source = source(tables, packet, choice)?;
     }
     let slot = tables.create(packet, choice)?;
-    if choice.how & how::ONE_PACKET != 0 {
-        return Ok(Tracked { slot, direction: Direction::Forward });
-    }
-    tables.track(packet, now)
+    Ok(Tracked { slot, direction: Direction::Forward })
 }
 
 /// Takes what the backend of a new connection will see as the client.

@@ -18,7 +18,7 @@ mod program {
     use crate::kernel::{frame::Buffer, globals, maps, sweep, tables::Maps, trace};
     use aya_ebpf::{bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
     use lb_common::{adoption::Adoption, reason::Verdict, stage::Stage};
-    use lb_ebpf::{Frame as _, Next, Outcome, Reason, adoption, shortcut};
+    use lb_ebpf::{Frame as _, Next, Outcome, Reason, Tables as _, adoption, shortcut};
 
     /// The balancer: attached to every interface. Plain packets end here; all others go on to the stages.
     #[xdp(frags)]
@@ -26,19 +26,21 @@ mod program {
         let (mut frame, maps) = of(&context);
         // What is traced goes through the stages, which do the same: there is stack for it. Before Linux 6.8 a
         // call needs its stack even where it is never made, so that this program has none.
-        if globals::TRACE.load() == 0
-            && let Some(outcome) = shortcut::handle(&mut frame, &maps)
-        {
-            return settle(&maps, outcome);
+        let next = match globals::TRACE.load() {
+            0 => shortcut::handle(&mut frame, &maps),
+            _ => Next::Stage(Stage::Find),
+        };
+        match next {
+            Next::End(outcome) => settle(&maps, outcome),
+            Next::Stage(stage) => enter(&context, &maps, stage),
         }
-        enter(&context, &maps, Stage::Find)
     }
 
     /// The stage of that name, as are the two below.
     #[xdp(frags)]
     pub fn find(context: XdpContext) -> u32 {
         let (frame, maps) = of(&context);
-        let Some(packet) = maps::packet() else { return XDP_ABORTED };
+        let Some(packet) = maps.packet() else { return XDP_ABORTED };
         if globals::TRACE.load() != 0 {
             trace::before(context.ctx);
         }
@@ -48,14 +50,14 @@ mod program {
     #[xdp(frags)]
     pub fn open(context: XdpContext) -> u32 {
         let (mut frame, maps) = of(&context);
-        let Some(packet) = maps::packet() else { return XDP_ABORTED };
+        let Some(packet) = maps.packet() else { return XDP_ABORTED };
         go_on(&context, &maps, lb_ebpf::open(&mut frame, &maps, packet))
     }
 
     #[xdp(frags)]
     pub fn send(context: XdpContext) -> u32 {
         let (mut frame, maps) = of(&context);
-        let Some(packet) = maps::packet() else { return XDP_ABORTED };
+        let Some(packet) = maps.packet() else { return XDP_ABORTED };
         end(&maps, lb_ebpf::send(&mut frame, &maps, packet))
     }
 
@@ -110,7 +112,7 @@ mod program {
     #[xdp]
     pub fn adopt(context: XdpContext) -> u32 {
         let (frame, maps) = of(&context);
-        let Some(packet) = maps::packet() else { return XDP_ABORTED };
+        let Some(packet) = maps.packet() else { return XDP_ABORTED };
         let Some(adoption) = frame.load::<Adoption>(0) else { return XDP_ABORTED };
         match adoption::adopt(&maps, &adoption, packet) {
             Ok(()) => XDP_PASS,

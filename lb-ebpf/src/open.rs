@@ -52,6 +52,8 @@ pub mod how {
     pub const FULL_NAT: u32 = 4;
     /// Its backend is told the client's address (`--toa`).
     pub const TOLD: u32 = 8;
+    /// Another balancer has held it: no packet opens it.
+    pub const ADOPTED: u32 = 16;
 }
 
 /// FTP's data port, network order.

@@ -79,6 +79,8 @@ pub mod bits {
     pub const LATER: u8 = 8;
     /// AH or ESP, which follow the connection of UDP port 500 between the same hosts: no transport header.
     pub const FOLLOWS: u8 = 16;
+    /// Nobody has looked yet whether it has a connection.
+    pub const UNSOUGHT: u8 = 32;
 }
 
 impl Packet {

@@ -26,7 +26,10 @@ use lb_common::{
     address::Address,
     backend::{Backend, Member, flags},
     scheduler::{NO_BACKEND, Scheduler, Turn},
-    service::Service,
+    service::{
+        Service,
+        flags::{FULL_NAT, ONE_PACKET},
+    },
 };
 
 /// What a scheduler may look at of the packet that opens a connection.
@@ -75,6 +78,16 @@ fn position<T: Tables>(tables: &T, service: &Service, request: &Request) -> Opti
         Scheduler::Lblc => lblc::choose(tables, service, request),
         Scheduler::Lblcr => lblcr::choose(tables, service, request),
     }
+}
+
+/// Whether nothing tells afterwards that a backend was chosen for a packet of this service, so that it may be done
+/// in vain: no turn is taken, no template held, no port given out.
+#[inline(always)]
+pub fn is_without_trace(service: &Service) -> bool {
+    use Scheduler::*;
+    let is_plain = service.persistence == 0 && service.flags & (ONE_PACKET | FULL_NAT) == 0;
+    let scheduler = Scheduler::from_number(service.scheduler);
+    is_plain && matches!(scheduler, Some(Lc | Wlc | Sed | Nq | Fo | Ovf | Dh | Sh | Mh))
 }
 
 /// Marks a backend that has reached its upper threshold. Called after a connection to it has been

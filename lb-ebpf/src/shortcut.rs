@@ -3,14 +3,16 @@
 //!
 //! It does what the long way does for such a packet, without a function call and with every offset
 //! known to the compiler. At the first sign of anything else it gives up, before it has changed
-//! anything, and the long way starts from the beginning.
+//! anything, and the long way starts from the beginning: but for a plain packet that opens a connection, which
+//! goes to the stage that makes it.
 
 use crate::{
-    Frame, Outcome, Reason, Tables,
+    Frame, Next, Outcome, Reason, Tables,
     forward::{nat, partial, route},
     index, nexthop,
     open::{key, may_open},
     packet::{Flow, Packet, bits},
+    schedule,
     wire::{
         ethernet::{self, Ethernet},
         ipv4::{self, Ipv4},
@@ -32,18 +34,24 @@ use lb_common::{
     },
     protocol,
     settings::Settings,
+    stage::Stage,
     sysctl::Sysctl,
     time::remaining,
 };
 
-/// What becomes of a plain packet; `None` when it has to go the long way.
-///
+/// What becomes of a plain packet, or the stage that it has to go on with: the first, which begins anew, or
+/// the one that makes its connection and finds it in [`Tables::packet`].
+#[inline(always)]
+pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Next {
+    try_handle(frame, tables).unwrap_or(Next::Stage(Stage::Find))
+}
+
 /// Each kind of packet has a copy of [`forward`] of its own, in which the compiler knows all offsets.
 #[inline(always)]
-pub fn handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Outcome> {
+fn try_handle<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Next> {
     let settings = tables.settings()?;
     if settings.services == 0 {
-        return Some(Outcome::of(Reason::NoServices));
+        return Some(Next::End(Outcome::of(Reason::NoServices)));
     }
     let header: Ethernet = frame.load(0)?;
     if header.is_group() || frame.has_tag() {
@@ -75,6 +83,7 @@ fn ipv4<F: Frame>(frame: &F) -> Option<Network> {
     let header: Ipv4 = frame.load(ethernet::LENGTH)?;
     let is_plain =
         header.version_length == 0x45 && header.fragment & (ipv4::OFFSET | ipv4::MORE_FRAGMENTS) == 0;
+    let fixed = if header.fragment & ipv4::DONT_FRAGMENT != 0 { bits::DONT_FRAGMENT } else { 0 };
     (is_plain && header.ttl > 1).then_some(Network {
         source: header.source_address(),
         destination: header.destination_address(),
@@ -82,7 +91,7 @@ fn ipv4<F: Frame>(frame: &F) -> Option<Network> {
         length: ipv4::LENGTH as u32,
         end: ethernet::LENGTH as u32 + u16::from_be(header.length) as u32,
         ttl: header.ttl,
-        bits: bits::IPV4,
+        bits: bits::IPV4 | fixed,
     })
 }
 
@@ -97,7 +106,7 @@ fn ipv6<F: Frame>(frame: &F) -> Option<Network> {
         length: ipv6::LENGTH as u32,
         end: (ethernet::LENGTH + ipv6::LENGTH) as u32 + u16::from_be(header.length) as u32,
         ttl: header.hop_limit,
-        bits: 0,
+        bits: bits::DONT_FRAGMENT,
     })
 }
 
@@ -107,7 +116,7 @@ fn by_protocol<F: Frame, T: Tables>(
     tables: &T,
     settings: &Settings,
     network: Network,
-) -> Option<Outcome> {
+) -> Option<Next> {
     match network.protocol {
         protocol::TCP => {
             let packet = packet(frame, Network { protocol: protocol::TCP, ..network })?;
@@ -158,9 +167,12 @@ fn forward<F: Frame, T: Tables>(
     tables: &T,
     settings: &Settings,
     packet: &Packet,
-) -> Option<Outcome> {
+) -> Option<Next> {
     let hash = index::hash(&packet.flow, settings);
-    // A SYN most often has no connection, and a hint would be one cache line more to wait for.
+    if packet.tcp_flags & (SYN | ACK) == SYN {
+        return first(tables, settings, packet, hash);
+    }
+    // A hint at what is not there yet would be one cache line more to wait for.
     let mut hints = if packet.tcp_flags & SYN == 0 { tables.hints(hash as u32) } else { None };
     let recalled = hints.as_deref().and_then(|hints| index::recall(tables, hints, &packet.flow, hash));
     let found = match recalled {
@@ -222,23 +234,47 @@ fn forward<F: Frame, T: Tables>(
         NAT => nat::send(frame, packet, &after, hop),
         _ => route::send(frame, packet, hop),
     };
-    Some(sent.into())
+    Some(Next::End(sent.into()))
 }
 
-/// A packet without a connection: most often it is none of ours.
+/// A client's first packet, as a rule. Where it does no harm to choose a backend in vain, the index is only looked
+/// into afterwards, so that there is but one wait for both buckets of a new connection.
 #[inline(always)]
-fn foreign<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Option<Outcome> {
+fn first<T: Tables>(tables: &T, settings: &Settings, packet: &Packet, hash: u64) -> Option<Next> {
+    let next = foreign(tables, settings, packet);
+    if next == Some(Next::Stage(Stage::Open))
+        && let Some(opening) = tables.packet()
+        && tables.record(opening.service).is_some_and(schedule::is_without_trace)
+    {
+        opening.bits |= bits::UNSOUGHT;
+        return next;
+    }
+    match index::find(tables, &packet.flow, hash) {
+        Some(_) => None,
+        None => next,
+    }
+}
+
+/// A packet without a connection: most often it is none of ours, or opens one.
+#[inline(always)]
+fn foreign<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Option<Next> {
     if settings.sysctl(Sysctl::NatIcmpSend) != 0 {
         return None;
     }
     if !may_open(settings, packet) {
-        return Some(Outcome::of(Reason::MidStream));
+        return Some(Next::End(Outcome::of(Reason::MidStream)));
+    }
+    // A firewall mark may make it a service's, whatever its port.
+    if packet.mark != 0 || settings.marks() != 0 {
+        return None;
     }
     match tables.service(&key(&packet.flow)) {
-        // A firewall mark may make it a service's, or a service for more ports than one.
-        None if packet.mark == 0 && settings.marks() == 0 && settings.catch_all == 0 => {
-            Some(Outcome::of(Reason::NotBalanced))
+        Some(service) => {
+            *tables.packet()? = Packet { service, ..*packet };
+            Some(Next::Stage(Stage::Open))
         }
-        _ => None,
+        // As may a service for more ports than one.
+        None if settings.catch_all != 0 => None,
+        None => Some(Next::End(Outcome::of(Reason::NotBalanced))),
     }
 }

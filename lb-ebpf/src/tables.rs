@@ -124,6 +124,8 @@ pub trait Tables {
     /// Gives back a slot of the connection table.
     fn give_slot(&self, slot: u32);
 
+    /// What the stages leave to each other: the packet that is on its way through them on this CPU.
+    fn packet(&self) -> Option<&mut Packet>;
     /// Room for the text that a packet carries, of this CPU.
     fn text(&self) -> Option<&mut Text>;
 
@@ -132,8 +134,8 @@ pub trait Tables {
     /// In the kernel this is `bpf_loop`: the verifier looks at the body once, whatever the count.
     fn each<F: FnMut(u32) -> bool>(&self, count: u32, body: F);
 
-    /// Loads a word for nothing but its cache line.
-    fn touch(&self, word: &u64);
+    /// Loads from a place for nothing but its cache line.
+    fn touch<T>(&self, place: &T);
     /// Replaces `old` by `new`, or says what was there instead.
     fn compare_exchange(&self, cell: &mut u64, old: u64, new: u64) -> Result<(), u64>;
     /// Adds, wrapping, with no carry lost between CPUs. The value before.
@@ -197,6 +199,12 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn create(&self, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
         connection::create(self, packet, choice)
+    }
+
+    /// [`connection::is_known`].
+    #[inline(always)]
+    fn is_known(&self, packet: &Packet) -> bool {
+        connection::is_known(self, packet)
     }
 
     /// [`connection::end`].

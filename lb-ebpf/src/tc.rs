@@ -55,19 +55,21 @@ mod program {
         let mut frame = Buffer::of(maps.context);
         // What is traced goes through the stages, which do the same: there is stack for it. Before Linux 6.8 a
         // call needs its stack even where it is never made, so that this program has none.
-        if globals::TRACE.load() == 0
-            && let Some(outcome) = shortcut::handle(&mut frame, &maps)
-        {
-            return settle(&maps, outcome);
+        let next = match globals::TRACE.load() {
+            0 => shortcut::handle(&mut frame, &maps),
+            _ => Next::Stage(Stage::Find),
+        };
+        match next {
+            Next::End(outcome) => settle(&maps, outcome),
+            Next::Stage(stage) => enter(&context, &maps, stage),
         }
-        enter(&context, &maps, Stage::Find)
     }
 
     /// The stage of that name, as are the two below.
     #[classifier]
     pub fn find(context: TcContext) -> i32 {
         let (frame, maps) = of(&context);
-        let Some(packet) = maps::packet() else { return SHOT };
+        let Some(packet) = maps.packet() else { return SHOT };
         if globals::TRACE.load() != 0 {
             trace::before(context.skb.skb);
         }
@@ -77,14 +79,14 @@ mod program {
     #[classifier]
     pub fn open(context: TcContext) -> i32 {
         let (mut frame, maps) = of(&context);
-        let Some(packet) = maps::packet() else { return SHOT };
+        let Some(packet) = maps.packet() else { return SHOT };
         go_on(&context, &maps, lb_ebpf::open(&mut frame, &maps, packet))
     }
 
     #[classifier]
     pub fn send(context: TcContext) -> i32 {
         let (mut frame, maps) = of(&context);
-        let Some(packet) = maps::packet() else { return SHOT };
+        let Some(packet) = maps.packet() else { return SHOT };
         end(&maps, lb_ebpf::send(&mut frame, &maps, packet))
     }
 

@@ -7,14 +7,20 @@ use lb_common::{
         method::{NAT, ROUTE},
         state,
     },
+    connection::state::is_live,
     device::{Device, flags::REDIRECT},
     protocol,
-    scheduler::Scheduler,
+    scheduler::{
+        HASH_BUCKETS,
+        Scheduler::{Rr, Sh, Wlc},
+    },
     service::{Service, ServiceKey, flags::FULL_NAT},
     snat::ADDRESSES,
+    stage::Stage,
+    sysctl::Sysctl,
 };
 use lb_ebpf::{
-    Reason, Route,
+    Next, Reason, Route, handle,
     host::{HostFrame, HostTables},
     long_way, shortcut,
 };
@@ -55,7 +61,7 @@ fn tables(v6: bool, way: Way) -> HostTables {
             Backend { address: backend, port, protocol, state: state::AVAILABLE, ..Backend::default() };
         tables.members.push(Member { backend: index, weight: 1, method: way.method(), ..Member::default() });
         let key = ServiceKey { address: vip, port: 80u16.to_be(), protocol, ..ServiceKey::default() };
-        let scheduler = Scheduler::Rr as u8;
+        let scheduler = Rr as u8;
         let flags = if way == Way::FullNat { FULL_NAT } else { 0 };
         tables.services.insert(
             key,
@@ -157,8 +163,19 @@ fn an_established_connections_packets_take_the_short_way() {
         (true, Way::Route, true, false),
     ] {
         let mut frame = HostFrame::new(packet(v6, way, udp, reply, ACK, 100));
-        let outcome = shortcut::handle(&mut frame, &established(v6, way, udp)).expect("the short way");
+        let Next::End(outcome) = shortcut::handle(&mut frame, &established(v6, way, udp)) else {
+            panic!("the short way");
+        };
         assert_eq!((outcome.reason, outcome.detail), (Reason::Redirected, if reply { 2 } else { 3 }));
+    }
+}
+
+#[test]
+fn a_plain_packet_that_opens_a_connection_goes_to_the_stage_that_makes_it() {
+    for (v6, udp) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut frame = HostFrame::new(packet(v6, Way::Nat, udp, false, SYN, 0));
+        let next = shortcut::handle(&mut frame, &tables(v6, Way::Nat));
+        assert_eq!(next, Next::Stage(Stage::Open));
     }
 }
 
@@ -169,31 +186,44 @@ proptest! {
     #[test]
     fn both_ways_agree(
         v6: bool, way in prop::sample::select(&Way::ALL[..]), udp: bool, reply: bool, flags in 0u8..32, length in 0usize..1600,
-        partial: bool, at in 0usize..74, byte: u8, mutate: bool, later in 0u32..60,
+        partial: bool, at in 0usize..74, byte: u8, mutate: bool, later in 0u32..60, old: bool, is_new: bool,
+        catch_all in 0u32..2, unasked in 0u32..2, marks in 0u32..2, scheduler in prop::sample::select(&[Rr, Wlc, Sh][..]),
     ) {
         let mut bytes = packet(v6, way, udp, reply, flags, length);
         if mutate && at < bytes.len() {
             bytes[at] = byte;
         }
-        let short_tables = established(v6, way, udp);
-        let long_tables = established(v6, way, udp);
-        for tables in [&short_tables, &long_tables] {
-            tables.now.set(tables.now.get() + later);
-        }
+        let of = || {
+            let mut tables = if is_new { tables(v6, way) } else { established(v6, way, udp) };
+            // Within the connection's time, or after it.
+            tables.now.set(tables.now.get() + if old { later * 2_000 } else { later });
+            tables.settings.catch_all = catch_all;
+            tables.settings.sysctls[Sysctl::NatIcmpSend as usize] = unasked;
+            tables.settings.marks = [marks; 2];
+            tables.services.values_mut().for_each(|service| service.scheduler = scheduler as u8);
+            tables.lookup = vec![0; HASH_BUCKETS as usize];
+            tables
+        };
+        let (short_tables, long_tables) = (of(), of());
         let mut short = HostFrame { partial, ..HostFrame::new(bytes.clone()) };
-        match shortcut::handle(&mut short, &short_tables) {
-            None => prop_assert_eq!(short.bytes, bytes, "it gave up, but changed the packet"),
-            Some(outcome) => {
-                let mut long = HostFrame { partial, ..HostFrame::new(bytes) };
-                prop_assert_eq!(outcome, long_way(&mut long, &long_tables));
-                prop_assert_eq!(short.bytes, long.bytes);
-                for slot in 0..4 {
-                    prop_assert_eq!(*short_tables.connections.at(slot).unwrap(), *long_tables.connections.at(slot).unwrap());
-                }
-                for backend in 0..2 {
-                    prop_assert_eq!(*short_tables.traffic.at(backend).unwrap(), *long_tables.traffic.at(backend).unwrap());
-                }
+        let outcome = match shortcut::handle(&mut short, &short_tables) {
+            Next::End(outcome) => outcome,
+            Next::Stage(_) => {
+                prop_assert_eq!(&short.bytes, &bytes, "it gave up, but changed the packet");
+                handle(&mut short, &short_tables)
             }
+        };
+        let mut long = HostFrame { partial, ..HostFrame::new(bytes) };
+        prop_assert_eq!(outcome, long_way(&mut long, &long_tables));
+        prop_assert_eq!(short.bytes, long.bytes);
+        let live = |tables: &HostTables| {
+            let slots = (0..64).map(|slot| *tables.connections.at(slot).unwrap());
+            slots.filter(|connection| is_live(connection.word)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(live(&short_tables), live(&long_tables));
+        for backend in 0..2 {
+            prop_assert_eq!(*short_tables.backends.at(backend).unwrap(), *long_tables.backends.at(backend).unwrap());
+            prop_assert_eq!(*short_tables.traffic.at(backend).unwrap(), *long_tables.traffic.at(backend).unwrap());
         }
     }
 }

@@ -10,7 +10,8 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 use lb_common::{
-    address::Address, adoption::Adoption, bucket::buckets, hint, settings::Settings, stage::Stage,
+    address::Address, adoption::Adoption, bucket::buckets, hint, settings::Settings, spare::spares,
+    stage::Stage,
 };
 use std::{
     ffi::OsString,
@@ -87,8 +88,8 @@ impl Instance {
         let (bare, mask) = (u8::from(variant.bare), index - 1);
         let cpus = u32::try_from(nr_cpus().map_err(|(path, error)| anyhow!("{path}: {error}"))?)?;
         let sets = hint::sets(variant.connections, cpus);
-        let hints_mask = sets - 1;
         let jiffy = kernel::jiffy();
+        let (hints_mask, spares) = (sets - 1, spares(variant.connections, cpus));
 
         let mut loader = EbpfLoader::new();
         loader
@@ -99,6 +100,7 @@ impl Instance {
             .override_global("INDEX_MASK", &mask, true)
             .override_global("HINTS_MASK", &hints_mask, true)
             .override_global("JIFFY", &jiffy, true)
+            .override_global("SPARE_SLOTS", &spares, true)
             .override_global("TRACE", &trace, true)
             .override_global("TRACE_CLIENT", &client, true)
             .override_global("TRACE_SERVICE", &service, true)

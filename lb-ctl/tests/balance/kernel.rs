@@ -29,6 +29,7 @@ use lb_common::{
     service::{Service, ServiceKey},
     settings::{Settings, Table},
     snat::{self, Ports, PortsKey},
+    spare::spares,
     stage::Stage,
 };
 use lb_ebpf::mark::compile;
@@ -102,11 +103,11 @@ impl Kernel {
         let mask = buckets(connections) - 1;
         let cpus = nr_cpus().unwrap() as u32;
         let sets = hint::sets(connections, cpus);
-        let hints_mask = sets - 1;
         let mut resolution = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the call writes there.
         unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut resolution) };
         let jiffy = resolution.tv_nsec as u32;
+        let (hints_mask, spares) = (sets - 1, spares(connections, cpus));
         let mut loader = EbpfLoader::new();
         if hook != Hook::Tc {
             loader.override_global("GENERIC", &generic, true).override_global("PARTIAL", &partial, true);
@@ -119,6 +120,7 @@ impl Kernel {
             .override_global("INDEX_MASK", &mask, true)
             .override_global("HINTS_MASK", &hints_mask, true)
             .override_global("JIFFY", &jiffy, true)
+            .override_global("SPARE_SLOTS", &spares, true)
             .load(object)
             .unwrap();
         for name in Stage::ALL.map(Stage::name).into_iter().chain(["balance", "arm", "disarm"]) {

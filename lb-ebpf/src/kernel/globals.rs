@@ -27,6 +27,10 @@ pub static HINTS_MASK: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static JIFFY: Global<u32> = Global::new(4_000_000);
 
+/// Slots of the connection table that a CPU sets aside at a time.
+#[unsafe(no_mangle)]
+pub static SPARE_SLOTS: Global<u32> = Global::new(1);
+
 /// 1 while decisions are traced.
 #[unsafe(no_mangle)]
 pub static TRACE: Global<u8> = Global::new(0);

@@ -28,6 +28,7 @@ use lb_common::{
     service::{Service, ServiceKey},
     settings::{Settings, Table},
     snat::{self, Ports, PortsKey},
+    spare::Spares,
     stage::Stage,
     traffic::{Rates, Traffic},
 };
@@ -57,6 +58,9 @@ pub static HINTS: Array<hint::Set, 1> = Array::new();
 pub static CONNECTIONS: Array<Connection, 16, MAPPABLE> = Array::new();
 #[btf_map]
 pub static FREE: Stack<u32, 16> = Stack::new();
+/// What this CPU has taken of them beforehand.
+#[btf_map]
+pub static SPARES: PerCpuArray<Spares, 1> = PerCpuArray::new();
 
 #[btf_map]
 pub static SERVICES: HashMap<ServiceKey, u32, SERVICE_KEYS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
@@ -155,13 +159,6 @@ pub static TEXT: PerCpuArray<Text, 1> = PerCpuArray::new();
 /// The packet on the long way of this CPU: on the stack it would leave too little for the steps.
 #[btf_map]
 pub static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
-
-/// What the stages leave to each other: [`PACKET`]'s element.
-#[inline(always)]
-pub fn packet<'a>() -> Option<&'a mut Packet> {
-    // SAFETY: the element is this CPU's, and one packet at a time is on it.
-    PACKET.get_ptr_mut(0).map(|packet| unsafe { &mut *packet })
-}
 
 /// The packet that is being traced.
 #[btf_map]

@@ -71,6 +71,11 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
+    fn is_known(&self, packet: &Packet) -> bool {
+        unsafe { lb_is_known(packet) != 0 }
+    }
+
+    #[inline(always)]
     fn end(&self, slot: u32, word: u64) {
         unsafe { lb_end(slot, word) };
     }
@@ -246,6 +251,12 @@ unsafe extern "C" fn lb_create(packet: *const Packet, packed: u64, source: u32) 
 unsafe extern "C" fn lb_take_source(packet: *const Packet, packed: u64) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
     pack_result(snat::take(&UNROUTED, packet, unpack_choice(packed)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_is_known(packet: *const Packet) -> u32 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return 0 };
+    connection::is_known(&UNROUTED, packet) as u32
 }
 
 #[unsafe(no_mangle)]

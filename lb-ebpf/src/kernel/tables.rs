@@ -30,6 +30,7 @@ use lb_common::{
     service::{Service, ServiceKey},
     settings::Settings,
     snat::{Ports, PortsKey},
+    spare::{SPARES, Spares},
     time::tick_of,
     traffic::Traffic,
 };
@@ -38,6 +39,7 @@ use lb_ebpf::{
     arrival::{ARRIVALS, Arrival},
     frame::Text,
     nexthop::{HEARD, Heard},
+    packet::Packet,
 };
 
 /// The maps of this balancer, and the packet's context, which routing is asked through.
@@ -75,6 +77,55 @@ macro_rules! element {
     };
 }
 
+impl Maps {
+    /// Sets free slots aside for this CPU: some that were given back, else some that nobody has used yet.
+    #[inline(never)]
+    fn set_aside(&self, spares: &mut Spares) {
+        let wanted = globals::SPARE_SLOTS.load();
+        // Not through `each`, here and below: there is no stack for its callback.
+        for _ in 0..wanted {
+            match maps::FREE.pop() {
+                Ok(Some(slot)) => put_aside(spares, slot),
+                _ => break,
+            }
+        }
+        if spares.count != 0 {
+            return;
+        }
+        let Some(table) = element!(maps::TABLE.get_ptr_mut(0)) else { return };
+        let Some(limit) = self.settings().map(|settings| settings.connections as u64) else { return };
+        // Looked at before it is raised, so that a full table does not count on for ever.
+        if table.used >= limit {
+            return;
+        }
+        let first = self.add(&mut table.used, wanted as u64);
+        // The last one first, so that they are used in their order.
+        for step in 1..=wanted {
+            let slot = first + (wanted - step) as u64;
+            if slot < limit {
+                put_aside(spares, slot as u32);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn put_aside(spares: &mut Spares, slot: u32) {
+    *spare(spares) = slot;
+    spares.count += 1;
+}
+
+/// The place behind those that are set aside.
+#[inline(always)]
+fn spare(spares: &mut Spares) -> &mut u32 {
+    let mut index = spares.count as usize;
+    // Changes nothing, as long as no more are set aside than there is room for; the verifier needs to see it.
+    // SAFETY: touches nothing but the register.
+    unsafe { asm!("{0} &= {mask}", inout(reg) index, mask = const SPARES - 1) };
+    // SAFETY: in bounds.
+    unsafe { spares.slots.get_unchecked_mut(index) }
+}
+
 impl Tables for Maps {
     #[inline(always)]
     fn now(&self) -> u32 {
@@ -110,17 +161,15 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn take_slot(&self) -> Option<u32> {
-        if let Ok(Some(slot)) = maps::FREE.pop() {
-            return Some(slot);
+        let spares = element!(maps::SPARES.get_ptr_mut(0))?;
+        if spares.count == 0 {
+            self.set_aside(spares);
         }
-        let table = element!(maps::TABLE.get_ptr_mut(0))?;
-        let limit = self.settings()?.connections as u64;
-        // Looked at before it is raised, so that a full table does not count on for ever.
-        if table.used >= limit {
+        if spares.count == 0 {
             return None;
         }
-        let slot = self.add(&mut table.used, 1);
-        (slot < limit).then_some(slot as u32)
+        spares.count -= 1;
+        Some(*spare(spares))
     }
 
     #[inline(always)]
@@ -296,6 +345,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn packet(&self) -> Option<&mut Packet> {
+        element!(maps::PACKET.get_ptr_mut(0))
+    }
+
+    #[inline(always)]
     fn text(&self) -> Option<&mut Text> {
         element!(maps::TEXT.get_ptr_mut(0))
     }
@@ -312,9 +366,9 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn touch(&self, word: &u64) {
-        // SAFETY: a reference is valid and aligned.
-        let _ = unsafe { ptr::from_ref(word).read_volatile() };
+    fn touch<T>(&self, place: &T) {
+        // SAFETY: a reference is valid, and any place is one of bytes.
+        let _ = unsafe { ptr::from_ref(place).cast::<u8>().read_volatile() };
     }
 
     #[inline(always)]
