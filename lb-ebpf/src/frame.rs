@@ -20,8 +20,15 @@ pub trait Frame {
     /// Writes a `T`; [`Reason::RewriteFailed`] where the packet ends before it.
     fn store<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason>;
 
+    /// The same where the sum of all that lies behind the Ethernet header stays what it was, because a checksum in there
+    /// changes as well: a socket buffer may hold that sum.
+    #[inline(always)]
+    fn store_even<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason> {
+        self.store(offset, value)
+    }
+
     /// Corrects the checksum of TCP or UDP that lies at `place`, after a change of the addresses in its
-    /// pseudo-header and of words that it covers itself (`own`).
+    /// pseudo-header and of words that it covers itself (`own`), which are to be stored by [`Frame::store_even`].
     #[inline(always)]
     fn correct(&mut self, place: usize, pseudo: Change, own: Change, is_udp: bool) -> Result<(), Reason> {
         let old: u16 = self.load(place).ok_or(Reason::RewriteFailed)?;

@@ -303,7 +303,7 @@ fn exit_of<F: Frame>(frame: &F, interface: u32, flags: u32) -> u8 {
 #[inline(always)]
 pub fn address_frame<F: Frame>(frame: &mut F, hop: &NextHop) -> Result<(), Reason> {
     let header: Ethernet = frame.load(0).ok_or(Reason::RewriteFailed)?;
-    frame.store(
+    frame.store_even(
         0,
         Ethernet { destination: words(hop.destination), source: words(hop.source), kind: header.kind },
     )

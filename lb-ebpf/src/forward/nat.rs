@@ -115,15 +115,16 @@ fn update<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), 
     }
     let place = partial::place(packet);
     let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
-    // RFC 768: no checksum was made; it may stay so with IPv4.
     let is_udp = packet.flow.protocol as u8 == protocol::UDP;
-    if old != 0 || !is_udp {
-        let ports = Change::default()
-            .word(packet.flow.source_port, after.source_port)
-            .word(packet.flow.destination_port, after.destination_port);
-        frame.correct(place, addresses(packet, after), ports, is_udp)?;
+    // RFC 768: no checksum was made; it may stay so with IPv4.
+    if old == 0 && is_udp {
+        return store_ports(frame, packet, after);
     }
-    store_ports(frame, packet, after)
+    let ports = Change::default()
+        .word(packet.flow.source_port, after.source_port)
+        .word(packet.flow.destination_port, after.destination_port);
+    frame.correct(place, addresses(packet, after), ports, is_udp)?;
+    frame.store_even(packet.transport as usize, [after.source_port, after.destination_port])
 }
 
 /// The same for SCTP, whose CRC covers no address. It is zero where the kernel has yet to make it.
@@ -174,7 +175,7 @@ fn store_addresses<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, ttl: 
     let change = addresses(packet, after).word(word(packet.ttl), word(ttl));
     let place = network + ipv4::offset::CHECKSUM;
     let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
-    frame.store(place, change.apply(old))?;
-    frame.store(network + ipv4::offset::TTL, ttl)?;
-    frame.store(network + ipv4::offset::SOURCE, [after.source.ipv4(), after.destination.ipv4()])
+    frame.store_even(place, change.apply(old))?;
+    frame.store_even(network + ipv4::offset::TTL, ttl)?;
+    frame.store_even(network + ipv4::offset::SOURCE, [after.source.ipv4(), after.destination.ipv4()])
 }

@@ -73,8 +73,8 @@ pub fn decrement<F: Frame>(frame: &mut F, packet: &Packet) -> Result<(), Reason>
     let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
     // The protocol is the other half of the word, and does not change.
     let change = Change::default().word(u16::from_ne_bytes([packet.ttl, 0]), u16::from_ne_bytes([ttl, 0]));
-    frame.store(place, change.apply(old))?;
-    frame.store(network + ipv4::offset::TTL, ttl)
+    frame.store_even(place, change.apply(old))?;
+    frame.store_even(network + ipv4::offset::TTL, ttl)
 }
 
 /// Turns the packet into one that the kernel forwards to the backend, so that it asks for the MAC

@@ -12,7 +12,7 @@ use aya_ebpf::{
         BPF_F_RECOMPUTE_CSUM, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
     },
     helpers::{
-        bpf_csum_update, bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_change_tail,
+        bpf_l4_csum_replace, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_change_tail,
         bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
     },
 };
@@ -87,6 +87,15 @@ impl Frame for Buffer {
     }
 
     #[inline(always)]
+    fn store_even<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason> {
+        // Without a call: the kernel has seen to it that the buffer is this packet's alone.
+        let place = self.at::<T>(offset).ok_or(Reason::RewriteFailed)?;
+        // SAFETY: as in `read`.
+        unsafe { *place = value };
+        Ok(())
+    }
+
+    #[inline(always)]
     fn correct(&mut self, place: usize, pseudo: Change, own: Change, is_udp: bool) -> Result<(), Reason> {
         let zero = if is_udp { BPF_F_MARK_MANGLED_0 as u64 } else { 0 };
         let (place, own) = (place as u32, fold(own.0));
@@ -95,10 +104,6 @@ impl Frame for Buffer {
             bpf_l4_csum_replace(self.context, place, 0, pseudo, BPF_F_PSEUDO_HDR as u64 | zero) != 0
                 || bpf_l4_csum_replace(self.context, place, 0, own as u64, zero) != 0
         };
-        // The second call takes the words to have been stored without a change of the card's sum, in
-        // which they and the checksum make up for each other; `store` has counted them. Fails where
-        // there is no such sum.
-        unsafe { bpf_csum_update(self.context, !own as u32) };
         self.moved(failed)
     }
 
