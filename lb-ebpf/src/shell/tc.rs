@@ -99,10 +99,12 @@ impl Frame for Buffer {
     fn correct(&mut self, place: usize, pseudo: Change, own: Change, is_udp: bool) -> Result<(), Reason> {
         let zero = if is_udp { BPF_F_MARK_MANGLED_0 as u64 } else { 0 };
         let (place, own) = (place as u32, fold(own.0));
+        // Both are zero in one's complement: a backend's port is most often the service's.
+        let is_same = own == 0 || own == 0xffff;
         let failed = unsafe {
             let pseudo = fold(pseudo.0) as u64;
             bpf_l4_csum_replace(self.context, place, 0, pseudo, BPF_F_PSEUDO_HDR as u64 | zero) != 0
-                || bpf_l4_csum_replace(self.context, place, 0, own as u64, zero) != 0
+                || !is_same && bpf_l4_csum_replace(self.context, place, 0, own as u64, zero) != 0
         };
         self.moved(failed)
     }
