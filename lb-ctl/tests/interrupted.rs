@@ -4,7 +4,7 @@
 mod namespace;
 
 use namespace::{LB_CTL, Namespace, until};
-use std::{collections::HashMap, fs::File, os::unix::process::ExitStatusExt as _, process::Output};
+use std::{collections::HashMap, fs::File, os::unix::process::ExitStatusExt as _, process::Output, thread};
 
 /// The system calls whose effects may outlive the process, as strace takes them: `?` for those that not
 /// every architecture has.
@@ -104,70 +104,89 @@ fn steps(record: &str, but: &[&str]) -> Vec<(String, u32)> {
     steps
 }
 
+/// Each kind of program, and how many of it there are. tc has two ways to hold one.
+const HOOKS: [(&str, fn(&Namespace) -> usize); 3] =
+    [("xdp", Namespace::attached), ("tc", Namespace::attached_by_tc), ("clsact", Namespace::attached_by_tc)];
+
 #[test]
 fn a_killed_load_is_complete_or_cleaned_by_the_next_command() {
+    with_every_hook(killed_load);
+}
+
+fn killed_load(hook: &str, attached: fn(&Namespace) -> usize) {
     let namespace = Namespace::new();
+    let load = format!("load lan0 lan1 --hook {hook} --max-connections 100");
     let (mut complete, mut loads) = (0, false);
     let steps = at_every_call(
         &namespace,
         (STEPS, &PASSING),
-        "load lan0 lan1 --max-connections 100",
+        &load,
         |_| {},
         |namespace, step| {
             let status = namespace.lb_ctl("status");
             if status.status.success() {
                 complete += 1;
-                assert_eq!(namespace.attached(), 2, "{step}");
+                assert_eq!(attached(namespace), 2, "{step}");
             } else {
-                // The links are pinned in the last steps; till then nothing stays attached.
-                let attached = namespace.attached();
+                // Links are pinned in the last steps; till then nothing stays attached. A filter has its pin before.
+                let attached = attached(namespace);
                 assert!(attached == 0 || !namespace.pinned().is_empty(), "{step}: {attached} attached");
             }
             // Half of the times a load comes next, half of the times an unload.
             loads = !loads;
             if loads && !status.status.success() {
-                namespace.ok("load lan0 lan1 --max-connections 100");
-                assert_eq!(namespace.attached(), 2, "{step}");
+                namespace.ok(&load);
+                assert_eq!(attached(namespace), 2, "{step}");
             }
             let _ = namespace.lb_ctl("unload");
             namespace.assert_clean();
+            assert!(!namespace.tc("qdisc show").contains("clsact"), "{step}");
         },
     );
-    println!("{steps} steps, {complete} complete");
+    println!("{hook}: {steps} steps, {complete} complete");
     assert!(steps > 50);
 }
 
 #[test]
 fn a_killed_unload_is_ended_by_the_next() {
+    with_every_hook(killed_unload);
+}
+
+fn killed_unload(hook: &str, attached: fn(&Namespace) -> usize) {
     let namespace = Namespace::new();
     at_every_call(
         &namespace,
         (STEPS, &PASSING),
         "unload",
         |namespace| {
-            namespace.ok("load lan0 lan1 --max-connections 100");
+            namespace.ok(&format!("load lan0 lan1 --hook {hook} --max-connections 100"));
         },
         |namespace, step| {
             if namespace.lb_ctl("status").status.success() {
-                assert_eq!(namespace.attached(), 2, "{step}");
+                assert_eq!(attached(namespace), 2, "{step}");
             }
             let _ = namespace.lb_ctl("unload");
             namespace.assert_clean();
+            assert!(!namespace.tc("qdisc show").contains("clsact"), "{step}");
         },
     );
 }
 
 #[test]
 fn a_killed_upgrade_keeps_the_balancer_whole() {
+    with_every_hook(killed_upgrade);
+}
+
+fn killed_upgrade(hook: &str, attached: fn(&Namespace) -> usize) {
     let namespace = Namespace::new();
-    namespace.ok("load lan0 lan1 --max-connections 100");
+    namespace.ok(&format!("load lan0 lan1 --hook {hook} --max-connections 100"));
     at_every_call(
         &namespace,
         (STEPS, &PASSING),
         "upgrade",
         |_| {},
         |namespace, step| {
-            assert_eq!(namespace.attached(), 2, "{step}");
+            assert_eq!(attached(namespace), 2, "{step}");
             let status = namespace.status();
             assert_eq!(status["programs"].as_array().unwrap().len(), 1, "{step}");
         },
@@ -175,6 +194,15 @@ fn a_killed_upgrade_keeps_the_balancer_whole() {
     namespace.ok("upgrade");
     namespace.ok("unload");
     namespace.assert_clean();
+}
+
+/// Does it with each kind of program at the same time.
+fn with_every_hook(test: fn(&str, fn(&Namespace) -> usize)) {
+    thread::scope(|scope| {
+        for (hook, attached) in HOOKS {
+            scope.spawn(move || test(hook, attached));
+        }
+    });
 }
 
 #[test]

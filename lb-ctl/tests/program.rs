@@ -320,12 +320,6 @@ fn nothing_runs_after_a_load() {
 }
 
 impl Namespace {
-    /// Runs `tc` inside.
-    fn tc(&self, arguments: &str) -> String {
-        let all: Vec<_> = ["-n", &self.name].into_iter().chain(arguments.split_whitespace()).collect();
-        namespace::run("tc", &all)
-    }
-
     /// The id of the program on `lan0`.
     fn attached_id(&self) -> String {
         let link = namespace::run("ip", &["-n", &self.name, "link", "show", "lan0"]);

@@ -15,6 +15,7 @@ mod ram_disk;
 mod reboot;
 mod report;
 mod sctp;
+mod stacked;
 mod tc;
 mod test;
 mod traffic;

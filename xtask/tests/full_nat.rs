@@ -4,7 +4,7 @@ mod through;
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     num::NonZero,
 };
 
@@ -193,8 +193,8 @@ fn tap(namespace: &Namespace) -> Result<OwnedFd> {
     Ok(namespace.inside(|| socket_with(AddressFamily::PACKET, SocketType::RAW, flags, protocol))??)
 }
 
-/// Of the packets to port 80 that have come: whether each names a client's port, and which.
-fn named(tap: &OwnedFd) -> Vec<Option<u16>> {
+/// Of the packets to port 80 that have come: whether each names a client, and which.
+fn named(tap: &OwnedFd) -> Vec<Option<SocketAddr>> {
     let mut frame = [0; 2048];
     let mut named = Vec::new();
     while let Ok((length, _)) = recv(tap, &mut frame[..], RecvFlags::empty()) {
@@ -206,9 +206,17 @@ fn named(tap: &OwnedFd) -> Vec<Option<u16>> {
                 // What came before it is another connection's.
                 named.clear();
             }
-            let option = tcp.options();
-            let has = matches!(option, [254, 8 | 20, ..]);
-            named.push(has.then(|| u16::from_be_bytes([option[2], option[3]])));
+            // As the readers called TOA take it: kind, length, port, address.
+            named.push(match *tcp.options() {
+                [254, 8, p, q, a, b, c, d, ..] => {
+                    Some(SocketAddr::from(([a, b, c, d], u16::from_be_bytes([p, q]))))
+                }
+                [254, 20, p, q, ref address @ ..] => {
+                    let address: Option<&[u8; 16]> = address.first_chunk();
+                    address.map(|&address| SocketAddr::from((address, u16::from_be_bytes([p, q]))))
+                }
+                _ => None,
+            });
         }
     }
     named
@@ -225,7 +233,7 @@ fn the_server_is_told_who_the_client_is_until_it_answers() -> Result<()> {
         curl(&lab.client, &format!("http://{host}"))?;
         let tap = tap(&lab.web1)?;
         let mut stream = lab.client.inside(|| TcpStream::connect(&vip))??;
-        let port = stream.local_addr()?.port();
+        let client = stream.local_addr()?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
         let length = stream.read(&mut [0; 4096])?;
@@ -234,7 +242,10 @@ fn the_server_is_told_who_the_client_is_until_it_answers() -> Result<()> {
         ensure!(length > 0, "an answer");
         let named = named(&tap);
         // SYN; the acknowledgement and the request; what follows the answer.
-        ensure!(named.len() >= 5 && named[..3] == [None, Some(port), Some(port)], "{vip} {port}: {named:?}");
+        ensure!(
+            named.len() >= 5 && named[..3] == [None, Some(client), Some(client)],
+            "{vip} {client}: {named:?}"
+        );
         ensure!(named[3..].iter().all(Option::is_none), "{vip}: {named:?}");
     }
     Ok(())

@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use through::{PATIENCE, Path, loaded, service};
-use xtask::lab::{Conversation, Lab, UdpEcho, VIP, VIP6, udp};
+use xtask::lab::{Conversation, Lab, Namespace, UdpEcho, VIP, VIP6, udp};
 
 #[test]
 fn the_host_answers_ping_to_the_service_address() -> Result<()> {
@@ -58,7 +58,7 @@ fn files(lab: &Lab) -> Result<PathBuf> {
 }
 
 /// The path MTU that a namespace has learned for a destination.
-fn assert_learned(namespace: &xtask::lab::Namespace, destination: &str, mtu: u32) -> Result<()> {
+fn assert_learned(namespace: &Namespace, destination: &str, mtu: u32) -> Result<()> {
     let route = namespace.ip(&format!("route get {destination}"))?;
     ensure!(route.contains(&format!("mtu {mtu}")), "{} to {destination}: {route}", namespace.name());
     Ok(())
@@ -137,18 +137,8 @@ fn a_client_of_a_server_that_is_gone_is_told_so() -> Result<()> {
 fn an_mtu_error_from_a_router_behind_the_balancer_reaches_its_client() -> Result<()> {
     for path in [Path::Kernel, Path::Redirect, Path::Tc] {
         let lab = loaded(path, 1500)?;
-        // The server moves behind web2, which routes to it over a narrow link.
-        lab.web2.forward()?;
-        let far = lab.site.namespace("far")?;
-        far.connect("eth0", &lab.web2, "far")?;
-        for (namespace, device) in [(&far, "eth0"), (&lab.web2, "far")] {
-            namespace.ip(&format!("link set {device} mtu 1300"))?;
-        }
-        far.addresses("eth0", &["192.168.44.1/24", "fd00:44::1/64"])?;
-        lab.web2.addresses("far", &["192.168.44.2/24", "fd00:44::2/64"])?;
-        far.gateways(&["192.168.44.2", "fd00:44::2"])?;
-        lab.balancer.ip("route add 192.168.44.0/24 via 192.168.33.112")?;
-        lab.balancer.ip("route add fd00:44::/64 via fd00:33::112")?;
+        // The server moves behind web2.
+        let far = narrow(&lab, 1300)?;
         let _server = UdpEcho::start(&far, 7000)?;
         for (vip, server) in [(VIP.to_owned(), "192.168.44.1"), (format!("[{VIP6}]"), "[fd00:44::1]")] {
             through::ctl(&lab.balancer, &format!("service add -u {vip}:7000 -s rr"))?;
@@ -167,4 +157,49 @@ fn an_mtu_error_from_a_router_behind_the_balancer_reaches_its_client() -> Result
         assert!(through::counters(&lab.balancer)?.keys().any(|reason| reason.starts_with("IcmpError")));
     }
     Ok(())
+}
+
+#[test]
+fn an_mtu_error_about_a_tunnels_packet_reaches_the_client() -> Result<()> {
+    for path in [Path::Kernel, Path::Redirect, Path::Tc] {
+        let lab = loaded(path, 1500)?;
+        narrow(&lab, 1400)?;
+        for (kind, between) in [("ipip", 0), ("gue --tun-port 6080", 12), ("gre --tun-csum", 8)] {
+            for (vip, server, outer) in
+                [(VIP.to_owned(), "192.168.44.1", 20), (format!("[{VIP6}]"), "[fd00:44::1]", 40)]
+            {
+                through::ctl(&lab.balancer, &format!("service add -u {vip}:7000 -s rr"))?;
+                let backend = format!("backend add -u {vip}:7000 -r {server} -i --tun-type {kind}");
+                through::ctl(&lab.balancer, &backend)?;
+                // Nobody unwraps it: it does not come through.
+                let socket = udp(&lab.client, &format!("{vip}:7000"))?;
+                through::eventually(|| {
+                    let _ = socket.send(&[7; 1380]);
+                    assert_learned(&lab.client, vip.trim_matches(['[', ']']), 1400 - outer - between)
+                })
+                .with_context(|| format!("{path:?}, {kind}: {:?}", through::counters(&lab.balancer)))?;
+                lab.client.ip("route flush cache")?;
+                lab.client.ip("-6 route flush cache")?;
+                through::ctl(&lab.balancer, "clear")?;
+            }
+        }
+        through::assert_counted(&lab.balancer, "IcmpErrorKernel", 6)?;
+    }
+    Ok(())
+}
+
+/// A host behind `web2`, which routes to it over a link of that MTU: 192.168.44.1 and fd00:44::1.
+fn narrow(lab: &Lab, mtu: u32) -> Result<Namespace> {
+    lab.web2.forward()?;
+    let far = lab.site.namespace("far")?;
+    far.connect("eth0", &lab.web2, "far")?;
+    for (namespace, device) in [(&far, "eth0"), (&lab.web2, "far")] {
+        namespace.ip(&format!("link set {device} mtu {mtu}"))?;
+    }
+    far.addresses("eth0", &["192.168.44.1/24", "fd00:44::1/64"])?;
+    lab.web2.addresses("far", &["192.168.44.2/24", "fd00:44::2/64"])?;
+    far.gateways(&["192.168.44.2", "fd00:44::2"])?;
+    lab.balancer.ip("route add 192.168.44.0/24 via 192.168.33.112")?;
+    lab.balancer.ip("route add fd00:44::/64 via fd00:33::112")?;
+    Ok(far)
 }

@@ -4,12 +4,14 @@ mod through;
 
 use std::{
     fs,
+    net::UdpSocket,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use through::{PATIENCE, assert_counted, counters, ctl, curl, service};
-use xtask::lab::{Lab, UdpEcho, VIP, VIP6, udp};
+use xtask::lab::{Lab, Namespace, Nginx, UdpEcho, VIP, VIP6, udp};
 
 /// Bytes of a long answer.
 const LONG: usize = 1_000_000;
@@ -27,9 +29,8 @@ fn clients_on_the_balancer_are_served(load: &str) -> Result<()> {
     service(balancer, "-u", 7000, 2)?;
     let _echoes = [UdpEcho::start(&lab.web1, 7000)?, UdpEcho::start(&lab.web2, 7000)?];
     for server in [&lab.web1, &lab.web2] {
-        let files = lab.site.directory().join(format!("nginx-{}/files", server.name()));
-        fs::create_dir_all(&files)?;
-        fs::write(files.join("long"), vec![b'x'; LONG])?;
+        fs::create_dir_all(files(&lab, server))?;
+        fs::write(files(&lab, server).join("long"), vec![b'x'; LONG])?;
     }
     let body = lab.site.directory().join("body");
     fs::write(&body, vec![b'x'; BODY])?;
@@ -111,4 +112,82 @@ fn clients_on_the_balancer_are_served_by_tc() -> Result<()> {
 #[test]
 fn clients_on_the_balancer_are_served_beside_xdp() -> Result<()> {
     clients_on_the_balancer_are_served("load lo outside inside")
+}
+
+/// A route brings what is for an address that the balancer has not got to the loopback.
+#[test]
+fn an_address_that_the_balancer_has_not_got_takes_a_route() -> Result<()> {
+    for hook in ["tc", "auto"] {
+        let lab = Lab::classic()?;
+        let balancer = &lab.balancer;
+        balancer.ip("route add 203.0.113.80 dev lo")?;
+        balancer.ip("-6 route add local fd00:99::80 dev lo")?;
+        ctl(balancer, &format!("load lo outside inside --hook {hook}"))?;
+        for (vip, network) in [("203.0.113.80", "192.168.33."), ("[fd00:99::80]", "[fd00:33::")] {
+            let end = if vip.starts_with('[') { "]" } else { "" };
+            ctl(balancer, &format!("service add -t {vip}:80 -s rr"))?;
+            for server in [111, 112] {
+                ctl(balancer, &format!("backend add -t {vip}:80 -r {network}{server}{end}:80 -m"))?;
+            }
+            balancer.ip("neighbour flush dev inside")?;
+            for number in 0..6 {
+                let expected = if number % 2 == 0 { "Web2 called.\n" } else { "Web1 called.\n" };
+                assert_eq!(curl(balancer, &format!("http://{vip}/"))?, expected, "{hook}: {vip}");
+            }
+        }
+        assert_counted(balancer, "Redirected", 30)?;
+    }
+    Ok(())
+}
+
+/// The answers of a server on the balancer come to the loopback by a rule, and leave in the service's name.
+#[test]
+fn a_server_on_the_balancer_may_have_another_port() -> Result<()> {
+    for hook in ["tc", "auto"] {
+        let lab = Lab::classic()?;
+        let balancer = &lab.balancer;
+        let _server = Nginx::start(balancer, "Balancer called.")?;
+        fs::create_dir_all(files(&lab, balancer))?;
+        fs::write(files(&lab, balancer).join("long"), vec![b'x'; LONG])?;
+        for family in ["", "-6 "] {
+            balancer.ip(&format!("{family}rule add ipproto tcp sport 80 lookup 100"))?;
+            balancer.ip(&format!("{family}rule add ipproto udp sport 7001 lookup 100"))?;
+            balancer.ip(&format!("{family}route add local default dev lo table 100"))?;
+        }
+        ctl(balancer, &format!("load lo outside inside --hook {hook}"))?;
+        for (vip, own) in [(VIP.to_owned(), "192.168.33.100"), (format!("[{VIP6}]"), "[fd00:33::100]")] {
+            ctl(balancer, &format!("service add -t {vip}:8080"))?;
+            ctl(balancer, &format!("backend add -t {vip}:8080 -r {own}:80 -m"))?;
+            for _ in 0..3 {
+                let answer = curl(&lab.client, &format!("http://{vip}:8080/"))
+                    .with_context(|| format!("{hook}: {:?}", counters(balancer)))?;
+                assert_eq!(answer, "Balancer called.\n", "{hook}: {vip}");
+            }
+            let long = curl(&lab.client, &format!("http://{vip}:8080/files/long"))?;
+            ensure!(long.len() == LONG, "{hook}: {} bytes from {vip}", long.len());
+
+            ctl(balancer, &format!("service add -u {vip}:7000"))?;
+            ctl(balancer, &format!("backend add -u {vip}:7000 -r {own}:7001 -m"))?;
+            // Bound to its address: else the kernel chooses whose name it answers in.
+            let server = balancer.inside(|| UdpSocket::bind(format!("{own}:7001")))??;
+            server.set_read_timeout(Some(PATIENCE))?;
+            let client = udp(&lab.client, &format!("{vip}:7000"))?;
+            client.send(b"question")?;
+            let mut data = [0; 100];
+            let (length, from) = server.recv_from(&mut data)?;
+            assert_eq!(&data[..length], b"question", "{hook}: {vip}");
+            server.send_to(b"answer", from)?;
+            let length = client.recv(&mut data)?;
+            assert_eq!(&data[..length], b"answer", "{hook}: {vip}");
+        }
+        ensure!(
+            ctl(balancer, "list -n")?.contains("192.168.33.100:80            Masq    1      0          4")
+        );
+    }
+    Ok(())
+}
+
+/// Where the nginx of a namespace looks for files.
+fn files(lab: &Lab, namespace: &Namespace) -> PathBuf {
+    lab.site.directory().join(format!("nginx-{}/files", namespace.name()))
 }

@@ -3,6 +3,7 @@
 
 pub mod context;
 
+use aya::programs::{SchedClassifier, TcAttachType};
 use std::{
     fs::{self, File},
     net::UdpSocket,
@@ -85,7 +86,7 @@ impl Namespace {
     pub fn ok(&self, arguments: &str) -> String {
         let output = self.lb_ctl(arguments);
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "lb-ctl {arguments}: {error}");
+        assert!(output.status.success(), "lb-ctl {arguments}: {}: {error}", output.status);
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -111,6 +112,23 @@ impl Namespace {
         links.lines().filter(|line| line.trim_start().starts_with("prog/xdp")).count()
     }
 
+    /// The programs for tc on the two veth: in links, and in filters.
+    pub fn attached_by_tc(&self) -> usize {
+        let lans = ["lan0", "lan1"];
+        let filters = lans.map(|lan| self.tc(&format!("filter show dev {lan} ingress")));
+        let filters = filters.iter().filter(|filters| filters.contains("direct-action")).count();
+        // Linux before 6.6 has no links for tc.
+        let linked =
+            |lan| SchedClassifier::query_tcx(lan, TcAttachType::Ingress).map_or(0, |(_, all)| all.len());
+        filters + inside(&self.name, || lans.map(linked).iter().sum::<usize>())
+    }
+
+    /// Runs `tc` inside.
+    pub fn tc(&self, arguments: &str) -> String {
+        let all: Vec<_> = ["-n", &self.name].into_iter().chain(arguments.split_whitespace()).collect();
+        run("tc", &all)
+    }
+
     /// Whatever is pinned.
     pub fn pinned(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.pins.join("lb")).into_iter().flatten();
@@ -126,21 +144,15 @@ impl Namespace {
 
     /// Nothing of a load must be there.
     pub fn assert_clean(&self) {
-        assert_eq!(self.attached(), 0);
+        assert_eq!((self.attached(), self.attached_by_tc()), (0, 0));
         assert!(self.pinned().is_empty(), "{:?}", self.pinned());
         assert_eq!(self.accept_local(), "0");
     }
 
     /// Sends a datagram from the far end, from a port that none came from before.
     pub fn datagram(&self, to: &str) {
-        let far = File::open(format!("/run/netns/{}", self.far)).unwrap();
         let from = ("10.9.0.2", 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) as u16);
-        let send = || {
-            // SAFETY: moves this thread, which ends with the datagram, and nothing else.
-            assert_eq!(unsafe { libc::setns(far.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
-            UdpSocket::bind(from).unwrap().send_to(&[0], to).unwrap();
-        };
-        thread::scope(|scope| scope.spawn(send).join().unwrap());
+        inside(&self.far, || UdpSocket::bind(from).unwrap().send_to(&[0], to).unwrap());
     }
 
     /// A ping from the far end, every ten milliseconds.
@@ -165,6 +177,17 @@ impl Drop for Namespace {
         let _ = fs::remove_dir(&self.pins);
         let _ = fs::remove_dir_all(&self.state);
     }
+}
+
+/// Calls `work` on a thread inside a namespace.
+fn inside<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> T {
+    let file = File::open(format!("/run/netns/{name}")).unwrap();
+    let enter = move || {
+        // SAFETY: moves this thread, which ends with the work, and nothing else.
+        assert_eq!(unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+        work()
+    };
+    thread::scope(|scope| scope.spawn(enter).join().unwrap())
 }
 
 /// Runs a command that must succeed; what it prints.

@@ -22,7 +22,7 @@ const fn program(name: &'static str, why: &'static str, packages: [&'static str;
 }
 
 /// For the lab and the tests.
-pub const LAB: [Program; 12] = [
+pub const LAB: [Program; 13] = [
     program("ip", "creates the lab's network namespaces", ["iproute2", "iproute", "iproute2", "iproute2"]),
     program("nsenter", "runs programs inside them", ["util-linux"; 4]),
     program("timeout", "ends programs that hang", ["coreutils"; 4]),
@@ -33,14 +33,14 @@ pub const LAB: [Program; 12] = [
     program("tcpdump", "the tests look at packets", ["tcpdump"; 4]),
     program("traceroute", "the tests trace through the balancer", ["traceroute"; 4]),
     program("ping", "the tests ping through the balancer", ["iputils-ping", "iputils", "iputils", "iputils"]),
+    program("nft", "the tests mark packets; a peer in the benchmarks", ["nftables"; 4]),
     program("strace", "the tests kill lb-ctl at a chosen system call", ["strace"; 4]),
     program("setpriv", "the tests run lb-ctl as nobody", ["util-linux"; 4]),
 ];
 
 /// For the benchmarks besides.
-pub const BENCHMARKS: [Program; 5] = [
+pub const BENCHMARKS: [Program; 4] = [
     program("wrk", "requests in the benchmarks", ["wrk"; 4]),
-    program("nft", "a peer in the benchmarks", ["nftables"; 4]),
     program("haproxy", "a peer in the benchmarks", ["haproxy"; 4]),
     program(
         "/usr/lib/nginx/modules/ngx_stream_module.so",

@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use super::{
     bond, compare, import, load,
     report::{Item, Step},
-    sctp, tc, tunnels, virtio, vlan,
+    sctp, stacked, tc, tunnels, virtio, vlan,
 };
 use crate::{interrupt, run};
 
@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 /// The namespace tests that run here too: what differs between kernels.
-pub const TESTS: [&str; 2] = ["topologies", "local_clients"];
+pub const TESTS: [&str; 3] = ["topologies", "local_clients", "firewall"];
 
 /// Runs the steps and reports each.
 pub fn run(args: &Args) -> Result<()> {
@@ -43,6 +43,7 @@ pub fn run(args: &Args) -> Result<()> {
     step("SCTP", wanted, || sctp::run(&lb_ctl))?;
     step("tc", wanted, || tc::run(&lb_ctl))?;
     step("vlan", wanted, || vlan::run(&lb_ctl))?;
+    step("stacked", wanted, || stacked::run(&lb_ctl))?;
     step("bond", wanted, || bond::run(&lb_ctl))?;
     step("virtio", wanted, || virtio::run(&lb_ctl))?;
     for test in TESTS {

@@ -17,8 +17,12 @@ use super::{
 };
 
 /// What the lab needs; the rest of a kernel's modules would triple the time to boot.
-const MODULES: [&str; 14] = [
+const MODULES: [&str; 18] = [
+    "arch/x86/crypto",
     "drivers/net/bonding",
+    "drivers/net/ipvlan",
+    "drivers/net/vxlan",
+    "drivers/net/wireguard",
     "drivers/virtio",
     "net/netfilter",
     "net/ipv4",
@@ -35,8 +39,9 @@ const MODULES: [&str; 14] = [
 ];
 
 /// Single modules, without what their names end in.
-const SINGLE_MODULES: [&str; 6] = [
+const SINGLE_MODULES: [&str; 7] = [
     "drivers/net/dummy",
+    "drivers/net/macvlan",
     "drivers/net/net_failover",
     "drivers/net/tun",
     "drivers/net/veth",
@@ -113,7 +118,7 @@ fn modules(archive: &mut Archive<BufWriter<&File>>, kernel: &Path) -> Result<()>
             archive.executable(&name.to_string_lossy(), &fs::read(entry.path())?)?;
         }
     }
-    for part in ["", "net", "net/core", "drivers", "drivers/net"] {
+    for part in ["", "arch", "arch/x86", "net", "net/core", "drivers", "drivers/net"] {
         archive.directory(&release.join("kernel").join(part).to_string_lossy())?;
     }
     for part in MODULES {

@@ -19,15 +19,18 @@ use crate::lab::{Lab, Namespace, VIP};
 
 /// One for each method, so that the connections of one are not counted for the other.
 const PORTS: [u16; 2] = [8080, 8081];
+/// Where the balancer's own server listens.
+const OWN: u16 = 9000;
 
-/// By the kernel's path, by XDP's where there is one, and by tc; by NAT, by direct routing's table of states in a tunnel.
+/// By the kernel's path, by XDP's where there is one, and by tc; by NAT, by direct routing's table of states in a tunnel;
+/// with clients and servers on the balancer, too. All senders leave the CRC open.
 pub fn run(lb_ctl: &Path) -> Result<()> {
     for way in ["the kernel", "XDP", "tc"] {
         let lab = Lab::raise(lb_ctl.into())?;
         lab.client.run(["modprobe", "-a", "sctp", "ipip"])?;
         for (server, name) in [(&lab.web1, "web1"), (&lab.web2, "web2")] {
             for port in PORTS {
-                serve(server, name, port)?;
+                serve(server, name, Ipv4Addr::UNSPECIFIED, port)?;
             }
             server.addresses("lo", &[&format!("{VIP}/32")])?;
             server.ip("link set tunl0 up")?;
@@ -40,18 +43,24 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
                 namespace.run(["ethtool", "-K", device, "gro", "on"])?;
             }
         }
-        let hook = if way == "tc" { "tc" } else { "xdp" };
-        lab.balancer.lb_ctl(["load", "outside", "inside", "--hook", hook])?;
+        let features = lab.client.run(["ethtool", "-k", "eth0"])?;
+        ensure!(features.contains("tx-checksum-sctp: on"), "the client makes the CRC itself: {features}");
+        let hook = if way == "tc" { "tc" } else { "auto" };
+        lab.balancer.lb_ctl(["load", "outside", "inside", "lo", "--hook", hook])?;
         for (method, port) in ["-m", "-i"].into_iter().zip(PORTS) {
-            associations(&lab, method, port).with_context(|| format!("{method}, by {way}"))?;
+            associations(&lab, &lab.client, method, port).with_context(|| format!("{method}, by {way}"))?;
             println!("SCTP {method}, by {way}: works");
         }
+        associations(&lab, &lab.balancer, "-m", PORTS[0]).context("a client on the balancer")?;
+        println!("SCTP -m, a client on the balancer, {way}: works");
+        on_the_balancer(&lab).context("a server on the balancer")?;
+        println!("SCTP -m, a server on the balancer, {way}: works");
         println!("{}", lab.balancer.lb_ctl(["counters"])?);
     }
     Ok(())
 }
 
-fn associations(lab: &Lab, method: &str, port: u16) -> Result<()> {
+fn associations(lab: &Lab, client: &Namespace, method: &str, port: u16) -> Result<()> {
     let ctl = |words: &str| lab.balancer.lb_ctl(words.split_whitespace());
     let service = format!("--sctp-service {VIP}:{port}");
     ctl(&format!("service add {service} -s rr"))?;
@@ -59,13 +68,13 @@ fn associations(lab: &Lab, method: &str, port: u16) -> Result<()> {
         ctl(&format!("backend add {service} -r 192.168.33.{server} {method}"))?;
     }
     for number in 0..4 {
-        let mut stream = open(&lab.client, port)?;
+        let mut stream = open(client, port)?;
         let expected = if number % 2 == 0 { "web2" } else { "web1" };
         ensure!(receive(&mut stream)? == expected, "association {number}");
         stream.write_all(b"x")?;
         ensure!(receive(&mut stream)? == format!("{expected}:x"), "the answer of {expected}");
     }
-    let kept = open(&lab.client, port)?;
+    let kept = open(client, port)?;
     sleep(Duration::from_millis(500));
     let rows = lab.balancer.connections()?.into_iter();
     let ours = rows.filter(|row| row.service.ends_with(&format!(":{port}")));
@@ -82,6 +91,24 @@ fn associations(lab: &Lab, method: &str, port: u16) -> Result<()> {
     ensure!(rows == [["0", "2"], ["1", "2"]], "{list}");
     drop(kept);
     ctl("clear").map(drop)
+}
+
+/// A server on the balancer, at another port than the service's: a rule brings its packets to the loopback.
+fn on_the_balancer(lab: &Lab) -> Result<()> {
+    let balancer = &lab.balancer;
+    serve(balancer, "balancer", "192.168.33.100".parse()?, OWN)?;
+    balancer.ip(&format!("rule add ipproto sctp sport {OWN} lookup 100"))?;
+    balancer.ip("route add local default dev lo table 100")?;
+    let ctl = |words: String| balancer.lb_ctl(words.split_whitespace());
+    ctl(format!("service add --sctp-service {VIP}:{}", PORTS[0]))?;
+    ctl(format!("backend add --sctp-service {VIP}:{} -r 192.168.33.100:{OWN} -m", PORTS[0]))?;
+    for _ in 0..2 {
+        let mut stream = open(&lab.client, PORTS[0])?;
+        ensure!(receive(&mut stream)? == "balancer", "its name");
+        stream.write_all(b"x")?;
+        ensure!(receive(&mut stream)? == "balancer:x", "its answer");
+    }
+    ctl("clear".to_owned()).map(drop)
 }
 
 fn open(client: &Namespace, port: u16) -> Result<TcpStream> {
@@ -108,10 +135,10 @@ fn receive(stream: &mut TcpStream) -> Result<String> {
 }
 
 /// Says its name, then echoes. Its thread ends with the machine.
-fn serve(namespace: &Namespace, name: &str, port: u16) -> Result<()> {
+fn serve(namespace: &Namespace, name: &str, address: Ipv4Addr, port: u16) -> Result<()> {
     let listener = namespace.inside(|| -> Result<OwnedFd> {
         let listener = association()?;
-        bind(&listener, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
+        bind(&listener, &SocketAddrV4::new(address, port))?;
         listen(&listener, 16)?;
         Ok(listener)
     })??;

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use super::traffic::{Traffic, ctl};
-use crate::lab::{Lab, Namespace};
+use crate::lab::{Lab, Namespace, VIP, VIP6};
 
 /// Tunnels that carry both families, towards the client.
 const TUNNELS: [&str; 2] = ["gre local {4} remote {far4}", "ip6tnl mode any local {6} remote {far6}"];
@@ -43,10 +43,32 @@ fn on_veth(lb_ctl: &Path, hook: &str) -> Result<()> {
     ctl(&lab.balancer, "upgrade")?;
     traffic.flows().context("after an upgrade")?;
     traffic.counted(&["Redirected"], &["KernelDevice"])?;
+    if hook == "clsact" {
+        a_mark_of_a_filter_before_is_seen(&lab)?;
+    }
     ctl(&lab.balancer, "unload")?;
     let left = lab.balancer.run(["tc", "qdisc", "show", "dev", "outside"])?;
     ensure!(!left.contains("clsact"), "left behind: {left}");
     Ok(())
+}
+
+/// A filter with a lower number is asked before.
+fn a_mark_of_a_filter_before_is_seen(lab: &Lab) -> Result<()> {
+    lab.balancer.run(["modprobe", "-a", "cls_matchall", "act_skbedit"])?;
+    let filter = "tc filter add dev outside ingress prio 1 matchall action skbedit mark 1 continue";
+    lab.balancer.run(filter.split(' '))?;
+    for (vip, option, server) in [(VIP, "", "192.168.33.112"), (VIP6, " -6", "[fd00:33::112]")] {
+        ctl(&lab.balancer, &format!("service add -f 1{option}"))?;
+        ctl(&lab.balancer, &format!("backend add -f 1{option} -r {server}:80 -m"))?;
+        let host = if option.is_empty() { vip.to_owned() } else { format!("[{vip}]") };
+        for number in 0..3 {
+            // By the address it would be the other server's turn.
+            let answer = lab.client.run(["curl", "-sS", "--max-time", "20", &format!("http://{host}/")])?;
+            ensure!(answer == "Web2 called.\n", "marked request {number} to {vip}: {answer}");
+        }
+        ctl(&lab.balancer, &format!("service del -f 1{option}"))?;
+    }
+    lab.balancer.run(["tc", "filter", "del", "dev", "outside", "ingress", "prio", "1"]).map(drop)
 }
 
 fn on_tunnel(lb_ctl: &Path, tunnel: &str, hook: &str) -> Result<()> {
@@ -67,7 +89,7 @@ fn on_tunnel(lb_ctl: &Path, tunnel: &str, hook: &str) -> Result<()> {
     // Requests are sent on; into the tunnel the kernel puts the replies.
     traffic.counted(&["Redirected", "KernelDevice"], &["KernelVlan"])?;
     // What is not balanced passes, and answers of the balancer's own find back.
-    let ping = ["ping", "-c", "1", "-W", "5", crate::lab::VIP];
+    let ping = ["ping", "-c", "1", "-W", "5", VIP];
     lab.client.run(ping)?;
     let nobody = lab.client.output(["curl", "-sS", "--max-time", "5", "http://192.168.2.200:81/"])?;
     ensure!(nobody.status.code() == Some(7), "a port that nobody listens on: {:?}", nobody.status);
@@ -79,7 +101,7 @@ fn on_tunnel(lb_ctl: &Path, tunnel: &str, hook: &str) -> Result<()> {
 }
 
 /// One end of a tunnel through `cable`, up.
-fn end(namespace: &Namespace, name: &str, tunnel: &str, own: u8, far: u8) -> Result<()> {
+pub fn end(namespace: &Namespace, name: &str, tunnel: &str, own: u8, far: u8) -> Result<()> {
     namespace.addresses("cable", &[&format!("10.0.0.{own}/24"), &format!("fd00:aa::{own}/64")])?;
     let mut options =
         tunnel.replace("{4}", &format!("10.0.0.{own}")).replace("{6}", &format!("fd00:aa::{own}"));

@@ -7,9 +7,11 @@ use anyhow::{Result, anyhow, bail, ensure};
 use super::{
     Kernel, carried, guest,
     machine::Machine,
+    packages::unpacked,
     ram_disk::Carried,
     reboot,
     report::{Item, Report, Step},
+    stacked,
 };
 use crate::{build, interrupt, setup, told::Told};
 
@@ -50,6 +52,8 @@ pub fn run(args: &Args) -> Result<()> {
         packages: None,
     };
     work.carried.extend(tests(stripped.path())?);
+    let tools = unpacked("wireguard", &["wireguard-tools"])?;
+    work.carried.push((stacked::WG.to_owned(), tools.join("usr/bin/wg")));
     for (option, word) in [("--only", &args.only), ("--script", &args.script)] {
         if let Some(word) = word {
             work.command += &format!(" {option} '{word}'");

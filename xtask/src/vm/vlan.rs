@@ -10,6 +10,10 @@ use crate::lab::{Lab, Namespace, VIP, VIP6, sent_to_veth};
 /// Stands for what [`sent_to_veth`] says.
 const SENT_TO_VETH: &str = "";
 
+/// Marks all that comes in by the device below.
+const NFT: &str = "add table netdev f; add chain netdev f c { type filter hook ingress device outside priority 0; }; \
+                   add rule netdev f c meta mark set 1";
+
 /// One way to have VLANs, and where the packets must have gone.
 struct Case {
     name: &'static str,
@@ -152,11 +156,32 @@ fn try_case(lb_ctl: &Path, case: &Case) -> Result<()> {
     let counted =
         case.counted.iter().map(|&reason| if reason == SENT_TO_VETH { sent_to_veth } else { reason });
     traffic.counted(&counted.collect::<Vec<_>>(), case.absent)?;
+    if case.load.starts_with('{') {
+        a_mark_of_the_device_below_is_seen(&lab)?;
+    }
     // A tag beside the frame is hidden from XDP: there the card's filter has to keep other VLANs away.
     if !case.beside || case.load.contains("tc") {
         another_vlan_reaches_nobody(&lab, &traffic)?;
     }
     Ok(())
+}
+
+/// nftables marks what the device below receives; the program on the VLAN goes by that.
+fn a_mark_of_the_device_below_is_seen(lab: &Lab) -> Result<()> {
+    lab.balancer.run(["nft", NFT])?;
+    for (vip, option, server) in
+        [(VIP.to_owned(), "", "192.168.33.112"), (format!("[{VIP6}]"), " -6", "[fd00:33::112]")]
+    {
+        ctl(&lab.balancer, &format!("service add -f 1{option}"))?;
+        ctl(&lab.balancer, &format!("backend add -f 1{option} -r {server}:80 -m"))?;
+        for number in 0..3 {
+            // By the address it would be the other server's turn.
+            let answer = lab.client.run(["curl", "-sS", "--max-time", "20", &format!("http://{vip}/")])?;
+            ensure!(answer == "Web2 called.\n", "marked request {number} to {vip}: {answer}");
+        }
+        ctl(&lab.balancer, &format!("service del -f 1{option}"))?;
+    }
+    lab.balancer.run(["nft", "flush ruleset"]).map(drop)
 }
 
 /// Both ends of every cable.
