@@ -1,0 +1,145 @@
+//! Loading, unloading and upgrading, by XDP and by tc.
+
+use crate::{namespace::Namespace, strace::at_every_call};
+use std::thread;
+
+/// The system calls whose effects may outlive the process, as strace takes them: `?` for those that not
+/// every architecture has.
+const STEPS: &str =
+    "bpf,?mkdir,?mkdirat,?rename,?renameat,?renameat2,?unlink,?unlinkat,?rmdir,write,openat,sendto";
+
+/// Commands of `bpf` that read, or make what is gone with the process: to be killed there is to be killed at
+/// the next call that lasts.
+const PASSING: [&str; 12] = [
+    "BPF_BTF_GET_FD_BY_ID",
+    "BPF_BTF_LOAD",
+    "BPF_LINK_GET_FD_BY_ID",
+    "BPF_MAP_CREATE",
+    "BPF_MAP_GET_FD_BY_ID",
+    "BPF_MAP_GET_NEXT_KEY",
+    "BPF_MAP_LOOKUP_ELEM",
+    "BPF_OBJ_GET",
+    "BPF_OBJ_GET_INFO_BY_FD",
+    "BPF_PROG_GET_FD_BY_ID",
+    "BPF_PROG_LOAD",
+    "BPF_PROG_QUERY",
+];
+
+fn is_passing(call: &str) -> bool {
+    PASSING.iter().any(|command| call.starts_with(&format!("{command},")))
+}
+
+/// What is done to the files of maps is the same for every kind of program.
+fn is_passing_or_a_map_s(call: &str) -> bool {
+    is_passing(call) || names_map(call)
+}
+
+/// Whether a call names the file of a map: those alone have names in capitals.
+fn names_map(call: &str) -> bool {
+    let path = call.split('"').nth(1).unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    !name.is_empty() && name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
+}
+
+/// A kind of program: how it is asked for, how many there are, and the calls at which nobody is killed.
+type Kind = (&'static str, fn(&Namespace) -> usize, fn(&str) -> bool);
+
+/// tc has two ways to hold one.
+const KINDS: [Kind; 3] = [
+    ("xdp", Namespace::attached, is_passing),
+    ("tc", Namespace::attached_by_tc, is_passing_or_a_map_s),
+    ("clsact", Namespace::attached_by_tc, is_passing_or_a_map_s),
+];
+
+#[test]
+fn a_killed_load_is_complete_or_cleaned_by_the_next_command() {
+    with_every_kind(killed_load);
+}
+
+fn killed_load((hook, attached, is_passing): Kind) {
+    let namespace = Namespace::new();
+    let load = format!("load lan0 lan1 --hook {hook} --max-connections 100");
+    let (mut complete, mut loads) = (0, false);
+    let steps = at_every_call(
+        &namespace,
+        (STEPS, is_passing),
+        &load,
+        |_| {},
+        |namespace, step| {
+            let status = namespace.lb_ctl("status");
+            if status.status.success() {
+                complete += 1;
+                assert_eq!(attached(namespace), 2, "{step}");
+            } else {
+                // Links are pinned in the last steps; till then nothing stays attached. A filter has its pin before.
+                let attached = attached(namespace);
+                assert!(attached == 0 || !namespace.pinned().is_empty(), "{step}: {attached} attached");
+            }
+            // Half of the times a load comes next, half of the times an unload.
+            loads = !loads;
+            if loads && !status.status.success() {
+                namespace.ok(&load);
+                assert_eq!(attached(namespace), 2, "{step}");
+            }
+            let _ = namespace.lb_ctl("unload");
+            namespace.assert_clean();
+            assert!(!namespace.tc("qdisc show").contains("clsact"), "{step}");
+        },
+    );
+    println!("{hook}: {steps} steps, {complete} complete");
+    assert!(steps > if hook == "xdp" { 50 } else { 20 });
+}
+
+#[test]
+fn a_killed_unload_is_ended_by_the_next() {
+    with_every_kind(killed_unload);
+}
+
+fn killed_unload((hook, attached, is_passing): Kind) {
+    let namespace = Namespace::new();
+    at_every_call(
+        &namespace,
+        (STEPS, is_passing),
+        "unload",
+        |namespace| {
+            namespace.ok(&format!("load lan0 lan1 --hook {hook} --max-connections 100"));
+        },
+        |namespace, step| {
+            if namespace.lb_ctl("status").status.success() {
+                assert_eq!(attached(namespace), 2, "{step}");
+            }
+            let _ = namespace.lb_ctl("unload");
+            namespace.assert_clean();
+            assert!(!namespace.tc("qdisc show").contains("clsact"), "{step}");
+        },
+    );
+}
+
+#[test]
+fn a_killed_upgrade_keeps_the_balancer_whole() {
+    with_every_kind(killed_upgrade);
+}
+
+fn killed_upgrade((hook, attached, is_passing): Kind) {
+    let namespace = Namespace::new();
+    namespace.ok(&format!("load lan0 lan1 --hook {hook} --max-connections 100"));
+    at_every_call(
+        &namespace,
+        (STEPS, is_passing),
+        "upgrade",
+        |_| {},
+        |namespace, step| {
+            assert_eq!(attached(namespace), 2, "{step}");
+            let status = namespace.status();
+            assert_eq!(status["programs"].as_array().unwrap().len(), 1, "{step}");
+        },
+    );
+    namespace.ok("upgrade");
+    namespace.ok("unload");
+    namespace.assert_clean();
+}
+
+/// Does it with each kind of program at the same time.
+fn with_every_kind(test: fn(Kind)) {
+    thread::scope(|scope| KINDS.map(|kind| scope.spawn(move || test(kind))).map(drop));
+}
