@@ -136,6 +136,15 @@ fn an_address_that_the_balancer_has_not_got_takes_a_route() -> Result<()> {
             }
         }
         assert_counted(balancer, "Redirected", 30)?;
+        // Servers that have the address themselves answer it to the balancer's own.
+        lab.web1.addresses("lo", &["203.0.113.80/32", "fd00:99::80/128"])?;
+        for (vip, server) in [("203.0.113.80", "192.168.33.111"), ("[fd00:99::80]", "[fd00:33::111]")] {
+            ctl(balancer, &format!("service add -t {vip}:443"))?;
+            ctl(balancer, &format!("backend add -t {vip}:443 -r {server} -g"))?;
+            for _ in 0..3 {
+                assert_eq!(curl(balancer, &format!("https://{vip}/"))?, "Web1 called.\n", "{hook}: {vip}");
+            }
+        }
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Loading, unloading and upgrading, by XDP and by tc.
 
 use crate::{namespace::Namespace, strace::at_every_call};
-use std::thread;
 
 /// The system calls whose effects may outlive the process, as strace takes them: `?` for those that not
 /// every architecture has.
@@ -44,16 +43,24 @@ fn names_map(call: &str) -> bool {
 /// A kind of program: how it is asked for, how many there are, and the calls at which nobody is killed.
 type Kind = (&'static str, fn(&Namespace) -> usize, fn(&str) -> bool);
 
-/// tc has two ways to hold one.
-const KINDS: [Kind; 3] = [
-    ("xdp", Namespace::attached, is_passing),
-    ("tc", Namespace::attached_by_tc, is_passing_or_a_map_s),
-    ("clsact", Namespace::attached_by_tc, is_passing_or_a_map_s),
-];
+const XDP: Kind = ("xdp", Namespace::attached, is_passing);
+/// tc has two ways to hold one: links, and filters.
+const TC: Kind = ("tc", Namespace::attached_by_tc, is_passing_or_a_map_s);
+const FILTER: Kind = ("clsact", Namespace::attached_by_tc, is_passing_or_a_map_s);
 
 #[test]
 fn a_killed_load_is_complete_or_cleaned_by_the_next_command() {
-    with_every_kind(killed_load);
+    killed_load(XDP);
+}
+
+#[test]
+fn a_killed_load_is_complete_or_cleaned_by_the_next_command_by_tc() {
+    killed_load(TC);
+}
+
+#[test]
+fn a_killed_load_is_complete_or_cleaned_by_the_next_command_by_a_filter() {
+    killed_load(FILTER);
 }
 
 fn killed_load((hook, attached, is_passing): Kind) {
@@ -92,7 +99,17 @@ fn killed_load((hook, attached, is_passing): Kind) {
 
 #[test]
 fn a_killed_unload_is_ended_by_the_next() {
-    with_every_kind(killed_unload);
+    killed_unload(XDP);
+}
+
+#[test]
+fn a_killed_unload_is_ended_by_the_next_by_tc() {
+    killed_unload(TC);
+}
+
+#[test]
+fn a_killed_unload_is_ended_by_the_next_by_a_filter() {
+    killed_unload(FILTER);
 }
 
 fn killed_unload((hook, attached, is_passing): Kind) {
@@ -117,7 +134,17 @@ fn killed_unload((hook, attached, is_passing): Kind) {
 
 #[test]
 fn a_killed_upgrade_keeps_the_balancer_whole() {
-    with_every_kind(killed_upgrade);
+    killed_upgrade(XDP);
+}
+
+#[test]
+fn a_killed_upgrade_keeps_the_balancer_whole_by_tc() {
+    killed_upgrade(TC);
+}
+
+#[test]
+fn a_killed_upgrade_keeps_the_balancer_whole_by_a_filter() {
+    killed_upgrade(FILTER);
 }
 
 fn killed_upgrade((hook, attached, is_passing): Kind) {
@@ -137,9 +164,4 @@ fn killed_upgrade((hook, attached, is_passing): Kind) {
     namespace.ok("upgrade");
     namespace.ok("unload");
     namespace.assert_clean();
-}
-
-/// Does it with each kind of program at the same time.
-fn with_every_kind(test: fn(Kind)) {
-    thread::scope(|scope| KINDS.map(|kind| scope.spawn(move || test(kind))).map(drop));
 }

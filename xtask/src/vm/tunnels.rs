@@ -43,6 +43,11 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
                 }
             }
         }
+        if way == "tc" {
+            let result = from_the_balancer(&lab);
+            println!("a client on the balancer: {}", if result.is_ok() { "works" } else { "FAILED" });
+            failed.extend(result.err().map(|error| format!("a client on the balancer: {error:#}")));
+        }
         println!("{}", lab.balancer.lb_ctl(["counters"])?);
     }
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
@@ -60,8 +65,8 @@ fn lab(lb_ctl: &Path, way: &str) -> Result<Lab> {
             namespace.run(["ethtool", "-K", device, "gro", "on"])?;
         }
     }
-    let hook = if way == "tc" { "tc" } else { "xdp" };
-    lab.balancer.lb_ctl(["load", "outside", "inside", "--hook", hook])?;
+    let (hook, more) = if way == "tc" { ("tc", &["lo"][..]) } else { ("xdp", &[][..]) };
+    lab.balancer.lb_ctl([&["load", "outside", "inside", "--hook", hook], more].concat())?;
     Ok(lab)
 }
 
@@ -89,6 +94,23 @@ fn expect_checksums(lab: &Lab) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// For an address that the balancer has not got, whose packets a route brings to the loopback.
+fn from_the_balancer(lab: &Lab) -> Result<()> {
+    lab.balancer.ip("route add 203.0.113.80 dev lo")?;
+    lab.balancer.ip("-6 route add local fd00:99::80 dev lo")?;
+    lab.web1.addresses("lo", &["203.0.113.80/32", "fd00:99::80/128"])?;
+    for (vip, server) in [("203.0.113.80", "192.168.33.111"), ("[fd00:99::80]", "[fd00:33::111]")] {
+        lab.balancer.lb_ctl(["service", "add", "-t", &format!("{vip}:80")])?;
+        lab.balancer.lb_ctl(["backend", "add", "-t", &format!("{vip}:80"), "-r", server, "-i"])?;
+        for number in 0..3 {
+            let request = ["curl", "-sS", "--max-time", "10", &format!("http://{vip}/")];
+            let answer = lab.balancer.run(request).with_context(|| format!("request {number} to {vip}"))?;
+            ensure!(answer == "Web1 called.\n", "request {number} to {vip}: {answer}");
+        }
+    }
+    lab.balancer.lb_ctl(["clear"]).map(drop)
 }
 
 /// Small requests, and a long one that meets the tunnel's MTU.
