@@ -17,10 +17,13 @@ use rustix::net::{
 
 use crate::lab::{Lab, Namespace, VIP};
 
-/// One for each method, so that the connections of one are not counted for the other.
-const PORTS: [u16; 2] = [8080, 8081];
+/// One for each method, and one for the client on the balancer, so that connections are not counted for others.
+const PORTS: [u16; 3] = [8080, 8081, 8082];
 /// Where the balancer's own server listens.
 const OWN: u16 = 9000;
+
+/// Where associations are opened, and under which address, `UNSPECIFIED` for any.
+type Client<'a> = (&'a Namespace, Ipv4Addr);
 
 /// By the kernel's path, by XDP's where there is one, and by tc; by NAT, by direct routing's table of states in a tunnel;
 /// with clients and servers on the balancer, too. All senders leave the CRC open.
@@ -48,10 +51,13 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
         let hook = if way == "tc" { "tc" } else { "auto" };
         lab.balancer.lb_ctl(["load", "outside", "inside", "lo", "--hook", hook])?;
         for (method, port) in ["-m", "-i"].into_iter().zip(PORTS) {
-            associations(&lab, &lab.client, method, port).with_context(|| format!("{method}, by {way}"))?;
+            associations(&lab, (&lab.client, Ipv4Addr::UNSPECIFIED), method, port)
+                .with_context(|| format!("{method}, by {way}"))?;
             println!("SCTP {method}, by {way}: works");
         }
-        associations(&lab, &lab.balancer, "-m", PORTS[0]).context("a client on the balancer")?;
+        // The servers have the service's address too, as tunnels want it, and would answer themselves.
+        let own = (&lab.balancer, "192.168.33.100".parse()?);
+        associations(&lab, own, "-m", PORTS[2]).context("a client on the balancer")?;
         println!("SCTP -m, a client on the balancer, {way}: works");
         on_the_balancer(&lab).context("a server on the balancer")?;
         println!("SCTP -m, a server on the balancer, {way}: works");
@@ -60,7 +66,7 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
     Ok(())
 }
 
-fn associations(lab: &Lab, client: &Namespace, method: &str, port: u16) -> Result<()> {
+fn associations(lab: &Lab, client: Client<'_>, method: &str, port: u16) -> Result<()> {
     let ctl = |words: &str| lab.balancer.lb_ctl(words.split_whitespace());
     let service = format!("--sctp-service {VIP}:{port}");
     ctl(&format!("service add {service} -s rr"))?;
@@ -103,7 +109,7 @@ fn on_the_balancer(lab: &Lab) -> Result<()> {
     ctl(format!("service add --sctp-service {VIP}:{}", PORTS[0]))?;
     ctl(format!("backend add --sctp-service {VIP}:{} -r 192.168.33.100:{OWN} -m", PORTS[0]))?;
     for _ in 0..2 {
-        let mut stream = open(&lab.client, PORTS[0])?;
+        let mut stream = open((&lab.client, Ipv4Addr::UNSPECIFIED), PORTS[0])?;
         ensure!(receive(&mut stream)? == "balancer", "its name");
         stream.write_all(b"x")?;
         ensure!(receive(&mut stream)? == "balancer:x", "its answer");
@@ -111,13 +117,14 @@ fn on_the_balancer(lab: &Lab) -> Result<()> {
     ctl("clear".to_owned()).map(drop)
 }
 
-fn open(client: &Namespace, port: u16) -> Result<TcpStream> {
+fn open((client, address): Client<'_>, port: u16) -> Result<TcpStream> {
     let vip: Ipv4Addr = VIP.parse()?;
     client.inside(|| -> Result<TcpStream> {
         let socket = association()?;
         for direction in [Timeout::Send, Timeout::Recv] {
             set_socket_timeout(&socket, direction, Some(Duration::from_secs(10)))?;
         }
+        bind(&socket, &SocketAddrV4::new(address, 0))?;
         connect(&socket, &SocketAddrV4::new(vip, port)).context("connecting")?;
         Ok(TcpStream::from(socket))
     })?
