@@ -98,8 +98,9 @@ fn expect_checksums(lab: &Lab) -> Result<()> {
 
 /// For an address that the balancer has not got, whose packets a route brings to the loopback.
 fn from_the_balancer(lab: &Lab) -> Result<()> {
-    lab.balancer.ip("route add 203.0.113.80 dev lo")?;
-    lab.balancer.ip("-6 route add local fd00:99::80 dev lo")?;
+    // Its other address the servers have, too.
+    lab.balancer.ip("route add 203.0.113.80 dev lo src 192.168.33.100")?;
+    lab.balancer.ip("-6 route add local fd00:99::80 dev lo src fd00:33::100")?;
     lab.web1.addresses("lo", &["203.0.113.80/32", "fd00:99::80/128"])?;
     for (vip, server) in [("203.0.113.80", "192.168.33.111"), ("[fd00:99::80]", "[fd00:33::111]")] {
         lab.balancer.lb_ctl(["service", "add", "-t", &format!("{vip}:80")])?;
