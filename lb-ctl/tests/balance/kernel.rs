@@ -11,7 +11,7 @@ use super::{
 use crate::scenario::{ADDRESSES, BOTH, Before, INSIDE, OUTSIDE, Scenario, World};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRunResult,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, ProgramArray, Stack, lpm_trie::Key},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray, Stack},
     programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
     util::nr_cpus,
 };
@@ -22,7 +22,6 @@ use lb_common::{
     device::Device,
     fragment::{FragmentKey, FragmentPorts},
     hint,
-    mark::{ClassKey, Found, Prefix, Rule},
     neighbour::Silence,
     reason::COUNTERS,
     scheduler::Turn,
@@ -32,7 +31,6 @@ use lb_common::{
     spare::spares,
     stage::Stage,
 };
-use lb_ebpf::mark::compile;
 use std::net::SocketAddr;
 
 /// What `build.rs` built: the same bytes that `lb-ctl` carries.
@@ -85,7 +83,7 @@ unsafe impl Pod for Probed {}
 /// A loaded program and its maps.
 pub struct Kernel {
     hook: Hook,
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     connections: u32,
 }
 
@@ -154,7 +152,7 @@ impl Kernel {
         Array::try_from(self.ebpf.map_mut(name).unwrap()).unwrap()
     }
 
-    fn set<T: Pod>(&mut self, name: &str, index: u32, value: T) {
+    pub(super) fn set<T: Pod>(&mut self, name: &str, index: u32, value: T) {
         self.array(name).set(index, value, 0).unwrap();
     }
 
@@ -244,25 +242,6 @@ impl Kernel {
         let device = Device { flags: scenario.devices, addresses, ..Device::default() };
         for interface in [OUTSIDE, INSIDE] {
             devices.insert(interface, device, 0).unwrap();
-        }
-    }
-
-    /// Puts the tables of rules in, as those of generation 1.
-    fn install_marks(&mut self, rules: &[Rule]) {
-        let tables = compile(rules, 1, 0).unwrap();
-        let mut classes: HashMap<_, ClassKey, u32> =
-            HashMap::try_from(self.ebpf.map_mut("MARK_CLASSES").unwrap()).unwrap();
-        for (key, table) in tables.classes {
-            classes.insert(key, table, 0).unwrap();
-        }
-        let mut prefixes: LpmTrie<_, Prefix, Found> =
-            LpmTrie::try_from(self.ebpf.map_mut("MARK_PREFIXES").unwrap()).unwrap();
-        for (prefix, length, found) in tables.prefixes {
-            let key = Key::new(Prefix::TABLE_BITS + u32::from(length), prefix);
-            prefixes.insert(&key, found, 0).unwrap();
-        }
-        for (index, range) in (0..).zip(tables.ranges) {
-            self.set("MARK_RANGES", index, range);
         }
     }
 

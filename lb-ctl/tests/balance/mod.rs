@@ -5,6 +5,7 @@
 pub mod namespace;
 
 pub mod kernel;
+mod marks;
 pub mod mutation;
 pub mod network;
 
