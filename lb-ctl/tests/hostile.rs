@@ -6,17 +6,10 @@ use namespace::Namespace;
 use std::{fs, os::unix::fs::FileTypeExt as _, path::Path, process::Output};
 
 fn loaded() -> Namespace {
-    let namespace = Namespace::new();
-    namespace.ok("load lan0 --max-connections 100");
+    let namespace = Namespace::loaded();
     namespace.ok("service add -t 10.9.0.1:80 -s wlc");
     namespace.ok("backend add -t 10.9.0.1:80 -r 10.9.0.11 -m");
     namespace
-}
-
-fn file(namespace: &Namespace, name: &str, text: impl AsRef<[u8]>) -> String {
-    let path = namespace.state.join(name);
-    fs::write(&path, text).unwrap();
-    path.display().to_string()
 }
 
 /// Exit status 2, one line of a length that can be read, and nothing that a terminal obeys.
@@ -44,7 +37,7 @@ fn what_nobody_meant_is_one_line_and_changes_nothing() {
         ("binary", (0..=u8::MAX).collect(), ":2:118:"),
     ];
     for (name, bytes, part) in files {
-        let path = file(&namespace, name, bytes);
+        let path = namespace.file(name, bytes);
         let command = if name.ends_with(".rules") { "restore" } else { "apply" };
         refused(&namespace.lb_ctl(&format!("{command} {path}")), part);
         assert_eq!(namespace.ok("export"), shown, "{name}");
@@ -59,19 +52,19 @@ fn marks_of_other_systems_do_no_harm() {
     let others =
         ["\u{feff}".to_owned() + &saved, saved.replace('\n', "\r\n"), "# by Ansible\n".to_owned() + &saved];
     for text in others {
-        let path = file(&namespace, "saved.toml", &text);
+        let path = namespace.file("saved.toml", &text);
         for command in ["check", "diff", "restore"] {
             namespace.ok(&format!("{command} {path}"));
         }
         // What was cut off is recognised all the same.
         let cut = text.find("[[service.backend]]").unwrap();
-        let path = file(&namespace, "cut.toml", &text[..cut]);
+        let path = namespace.file("cut.toml", &text[..cut]);
         for command in ["check", "apply", "restore"] {
             refused(&namespace.lb_ctl(&format!("{command} {path}")), "cut off");
         }
     }
     let rules =
-        file(&namespace, "rules", "-A -t 10.9.0.1:80 -s rr\r\n-a -t 10.9.0.1:80 -r 10.9.0.7:80 -m -w 1\r\n");
+        namespace.file("rules", "-A -t 10.9.0.1:80 -s rr\r\n-a -t 10.9.0.1:80 -r 10.9.0.7:80 -m -w 1\r\n");
     namespace.ok(&format!("restore {rules}"));
     assert_eq!(namespace.ok("ipvsadm -Sn"), fs::read_to_string(rules).unwrap().replace('\r', ""));
 }

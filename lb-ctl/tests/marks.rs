@@ -9,25 +9,18 @@ const RULES: &str = "1 -d 10.9.0.1/32 -p tcp --dport 80\n2 -s 10.0.0.0/8 -p udp 
                      3 -d 2001:db8::/32\n";
 
 fn loaded() -> Namespace {
-    let namespace = Namespace::new();
-    namespace.ok("load lan0 --max-connections 100");
+    let namespace = Namespace::loaded();
     namespace.ok("service add -f 1 -s rr");
     namespace.ok("backend add -f 1 -r 10.9.0.11 -m");
     namespace
 }
 
-fn file(namespace: &Namespace, name: &str, text: &str) -> String {
-    let path = namespace.state.join(name);
-    fs::write(&path, text).unwrap();
-    path.display().to_string()
-}
-
 #[test]
 fn they_are_saved_restored_and_undone_with_the_rest() {
     let namespace = loaded();
-    namespace.ok(&format!("mark add --from {}", file(&namespace, "rules", RULES)));
+    namespace.ok(&format!("mark add --from {}", namespace.file("rules", RULES)));
     assert_eq!(namespace.ok("mark list"), RULES);
-    let saved = file(&namespace, "saved.toml", "");
+    let saved = namespace.file("saved.toml", "");
     namespace.ok(&format!("save {saved}"));
     let shown = namespace.ok("export");
 
@@ -52,7 +45,7 @@ fn they_are_saved_restored_and_undone_with_the_rest() {
     }
     namespace.ok(&format!("restore {saved}"));
     namespace.ok("mark clear");
-    namespace.ok(&format!("restore {}", file(&namespace, "rules.ipvsadm", "-A -t 10.9.0.1:80 -s rr\n")));
+    namespace.ok(&format!("restore {}", namespace.file("rules.ipvsadm", "-A -t 10.9.0.1:80 -s rr\n")));
     namespace.ok("rollback");
     namespace.ok("rollback");
     assert_eq!(namespace.ok("export"), shown);
@@ -61,11 +54,11 @@ fn they_are_saved_restored_and_undone_with_the_rest() {
 #[test]
 fn none_is_said_too_and_a_file_without_the_list_says_nothing() {
     let namespace = loaded();
-    let saved = file(&namespace, "saved.toml", "");
+    let saved = namespace.file("saved.toml", "");
     namespace.ok(&format!("save {saved}"));
     namespace.ok("mark add 9 -i lan0");
     namespace.ok("snat-pool add 10.9.0.1");
-    let own = file(&namespace, "own.toml", "[[service]]\nmark = 1\nscheduler = \"wlc\"\n");
+    let own = namespace.file("own.toml", "[[service]]\nmark = 1\nscheduler = \"wlc\"\n");
     namespace.ok(&format!("apply {own}"));
     assert_eq!(namespace.ok("mark list"), "9 -i lan0\n");
     namespace.ok(&format!("restore {saved}"));
@@ -78,7 +71,7 @@ fn one_whose_interface_comes_late_waits_for_it() {
     let namespace = loaded();
     let rule =
         |name: &str| format!("marks = [{{ mark = 5, interface = \"{name}\" }}]\n[[service]]\nmark = 1\n");
-    let late = file(&namespace, "late.toml", &rule("late0"));
+    let late = namespace.file("late.toml", rule("late0"));
     namespace.ok(&format!("check {late}"));
     let output = namespace.lb_ctl(&format!("apply {late}"));
     let warning = String::from_utf8(output.stderr).unwrap();
@@ -108,7 +101,7 @@ fn mistakes_in_files_are_named_with_their_place() {
         ("marks = [{ mark = 1, dport = \"80\" }, { mark = 2, dport = \"80\" }]\n", "1:38", "remove one"),
         ("marks = [{ mark = 1, port = \"80\" }]\n", "1:22", "port"),
     ] {
-        let wrong = file(&namespace, "wrong.toml", text);
+        let wrong = namespace.file("wrong.toml", text);
         for command in ["check", "apply", "diff"] {
             let error = namespace.fails(2, &format!("{command} {wrong}"));
             let expected = format!("wrong.toml:{place}:");

@@ -26,8 +26,7 @@ fn applied_late(namespace: &Namespace, mut command: Command) -> Output {
 
 #[test]
 fn it_shows_on_a_terminal_and_leaves_nothing_there() {
-    let namespace = Namespace::new();
-    namespace.ok("load lan0 --max-connections 100");
+    let namespace = Namespace::loaded();
     namespace.ok("service add -t 10.9.0.1:80");
     let mut text = String::new();
     for number in 1..=200 {

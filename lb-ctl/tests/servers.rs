@@ -33,8 +33,7 @@ fn counted(namespace: &Namespace) -> (u64, u64) {
 
 #[test]
 fn who_is_answered_follows_the_configuration() {
-    let namespace = Namespace::new();
-    namespace.ok("load lan0 --max-connections 100");
+    let namespace = Namespace::loaded();
     namespace.ok("service add -u 10.9.0.1:7000");
     namespace.ok("backend add -u 10.9.0.1:7000 -r 10.9.0.2:7000 -m");
     let is_answered = |what: &str| {

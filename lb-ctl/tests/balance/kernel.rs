@@ -2,6 +2,7 @@
 //! their neighbours and routes.
 
 use super::{
+    hook::Hooked,
     namespace::{
         context::{Context, SocketBuffer},
         run,
@@ -10,9 +11,8 @@ use super::{
 };
 use crate::scenario::{ADDRESSES, BOTH, Before, INSIDE, OUTSIDE, Scenario, World};
 use aya::{
-    Ebpf, EbpfLoader, Pod, TestRunResult,
+    Ebpf, EbpfLoader, Pod, TestRunOptions, TestRunResult,
     maps::{Array, HashMap, PerCpuArray, ProgramArray, Stack},
-    programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
     util::nr_cpus,
 };
 use lb_common::{
@@ -122,23 +122,8 @@ impl Kernel {
             .load(object)
             .unwrap();
         for name in Stage::ALL.map(Stage::name).into_iter().chain(["balance", "arm", "disarm"]) {
-            let program = ebpf.program_mut(name).unwrap();
-            let mut load = || match hook {
-                Hook::Xdp { .. } => <&mut Xdp>::try_from(&mut *program).unwrap().load(),
-                Hook::Tc => <&mut SchedClassifier>::try_from(&mut *program).unwrap().load(),
-            };
-            // The verifier gives up when a signal is pending.
-            let is_interrupted = |error: &ProgramError| {
-                matches!(error, ProgramError::LoadError { io_error, .. }
-                    if io_error.raw_os_error() == Some(libc::EAGAIN))
-            };
-            let mut loaded = load();
-            for _ in 1..5 {
-                if loaded.as_ref().is_err_and(is_interrupted) {
-                    loaded = load();
-                }
-            }
-            loaded.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let mut program = Hooked::try_from(ebpf.program_mut(name).unwrap()).unwrap();
+            program.load().unwrap_or_else(|error| panic!("{name}: {error:?}"));
         }
         for stage in Stage::ALL {
             let program = ebpf.program(stage.name()).unwrap().fd().unwrap().try_clone().unwrap();
@@ -273,12 +258,7 @@ impl Kernel {
     }
 
     fn test_run(&mut self, name: &str, options: TestRunOptions<'_>) -> TestRunResult {
-        let program = self.ebpf.program_mut(name).unwrap();
-        match self.hook {
-            Hook::Xdp { .. } => <&mut Xdp>::try_from(program).unwrap().test_run(options),
-            Hook::Tc => <&mut SchedClassifier>::try_from(program).unwrap().test_run(options),
-        }
-        .unwrap()
+        Hooked::try_from(self.ebpf.program_mut(name).unwrap()).unwrap().test_run(options).unwrap()
     }
 
     /// Runs one packet: what becomes of it, and the packet afterwards.

@@ -4,6 +4,8 @@
 #[path = "../namespace/mod.rs"]
 pub mod namespace;
 
+#[path = "../../src/program/hook.rs"]
+mod hook;
 pub mod kernel;
 mod marks;
 pub mod mutation;

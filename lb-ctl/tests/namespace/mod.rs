@@ -52,6 +52,13 @@ impl Namespace {
         namespace
     }
 
+    /// The same with a small balancer on `lan0`.
+    pub fn loaded() -> Self {
+        let namespace = Self::new();
+        namespace.ok("load lan0 --max-connections 100");
+        namespace
+    }
+
     fn set_up(&self) {
         let Self { name, far, pins, .. } = self;
         run("mount", &["-t", "bpf", "bpf", pins.to_str().unwrap()]);
@@ -66,6 +73,13 @@ impl Namespace {
         run("ip", &["-n", name, "link", "add", "bridge0", "type", "bridge"]);
         run("ip", &["-n", name, "address", "add", "10.9.0.1/24", "dev", "lan0"]);
         run("ip", &["-n", far, "address", "add", "10.9.0.2/24", "dev", "far0"]);
+    }
+
+    /// Writes a file beside the history; its path.
+    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        let path = self.state.join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
     }
 
     /// A command inside.
@@ -90,14 +104,12 @@ impl Namespace {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs `lb-ctl`, which must fail with this code and one line; the line.
+    /// Runs `lb-ctl`, which must fail with this code and say why in one line; the line.
     pub fn fails(&self, code: i32, arguments: &str) -> String {
         let output = self.lb_ctl(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "lb-ctl {arguments}: {error}");
-        if code == 1 {
-            assert_eq!(error.lines().count(), 1, "{error}");
-        }
+        assert_eq!(error.lines().count(), 1, "{error}");
         error
     }
 
