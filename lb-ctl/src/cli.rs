@@ -2,7 +2,7 @@
 
 use crate::command;
 use anyhow::Result;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use std::{
     error::Error,
     fmt::{self, Write as _},
@@ -97,6 +97,19 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
+/// What clap says in paragraphs, as one line; nothing for what is no mistake: help, version.
+pub fn in_one_line(error: &clap::Error) -> Option<String> {
+    let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if is_help || !error.use_stderr() {
+        return None;
+    }
+    let text = error.to_string();
+    let paragraphs = text.trim_end().split("\n\n").filter(|part| !part.starts_with("For more information"));
+    let lines = paragraphs.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let line = lines.collect::<Vec<_>>().join("; ").replace("; Usage: ", "; usage: ");
+    Some(Usage(line.strip_prefix("error: ").unwrap_or(&line).to_owned()).to_string())
+}
+
 /// How many letters are shown of the beginning and of the end of a message that quotes a long value.
 const SHOWN: usize = 500;
 
@@ -128,6 +141,41 @@ impl Error for Usage {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mistakes_are_one_line_and_help_is_not() {
+        let line = |words: &str| {
+            let error = Cli::try_parse_from(words.split(' ')).unwrap_err();
+            in_one_line(&error)
+        };
+        assert_eq!(
+            line("lb-ctl load").unwrap(),
+            "the following required arguments were not provided: <IFACE>...; usage: lb-ctl load <IFACE>..."
+        );
+        assert_eq!(
+            line("lb-ctl lits").unwrap(),
+            "unrecognized subcommand 'lits'; tip: a similar subcommand exists: 'list'; usage: lb-ctl <COMMAND>"
+        );
+        assert!(line("lb-ctl list --sort-by size").unwrap().ends_with("outbytes]"));
+        assert!(
+            ["lb-ctl", "lb-ctl mark", "lb-ctl load --help", "lb-ctl --version"]
+                .map(line)
+                .iter()
+                .all(Option::is_none)
+        );
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        let mut waiting = vec![(String::new(), command())];
+        while let Some((path, command)) = waiting.pop() {
+            let path = format!("{path}{} ", command.get_name());
+            let shown = command.clone().render_long_help().to_string();
+            assert!(command.is_hide_set() || shown.contains("\nExample"), "{path}");
+            let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+            waiting.extend(below.map(|below| (path.clone(), below.clone())));
+        }
+    }
 
     #[test]
     fn what_a_message_quotes_is_one_short_line() {

@@ -76,6 +76,13 @@ impl Configuration {
         })
     }
 
+    /// How much it is, in words.
+    pub fn count(&self) -> String {
+        let of = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let backends = self.services.iter().map(|service| service.backends.len()).sum();
+        format!("{} with {}", of(self.services.len(), "service"), of(backends, "backend"))
+    }
+
     /// What a change has made of it so far.
     pub fn of_change(change: &Change) -> Self {
         let versions = change.keys().into_iter().filter_map(|key| change.version(&key));

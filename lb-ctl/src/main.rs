@@ -30,8 +30,11 @@ fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too, with code 0. A closed pipe is no error of ours.
-            let _ = error.print();
+            match cli::in_one_line(&error) {
+                Some(line) => eprintln!("lb-ctl: {line}"),
+                // Help and version, which come this way too. A closed pipe is no error of ours.
+                None => _ = error.print(),
+            }
             return ExitCode::from(error.exit_code() as u8);
         }
     };

@@ -128,7 +128,8 @@ fn split(text: &str) -> Result<(&str, Option<&str>)> {
     }
 }
 
-fn resolve_host(host: &str, text: &str) -> Result<IpAddr> {
+/// The address that `host`, a part of `text`, stands for.
+pub fn resolve_host(host: &str, text: &str) -> Result<IpAddr> {
     let address = match host.parse::<IpAddr>() {
         Ok(address) => address,
         // What looks like a number is a mistyped address, and no name server need be asked.

@@ -40,7 +40,31 @@ pub fn commit_undoing(mut change: Change, undoes: Option<u64>) -> Result<()> {
 fn remember(change: &Change, undoes: Option<u64>) -> Result<(History, u64)> {
     let history = History::here()?;
     let (before, after) = Configuration::of_both_sides(change);
-    let words: Vec<_> = env::args().skip(1).collect();
-    let number = history.remember(&words.join(" "), undoes, &before, &after)?;
+    let number = history.remember(&command_line(env::args()), undoes, &before, &after)?;
     Ok((history, number))
+}
+
+/// What was typed; of this program's names, those of ipvsadm.
+fn command_line(words: impl Iterator<Item = String>) -> String {
+    let mut words: Vec<_> = words.collect();
+    let name = words[0].rsplit('/').next().unwrap_or_default().to_owned();
+    match name.starts_with("ipvsadm") {
+        true => words[0] = name,
+        false => _ = words.remove(0),
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command_line;
+
+    #[test]
+    fn ipvsadm_s_names_are_a_part_of_what_was_typed() {
+        let line = |words: &str| command_line(words.split(' ').map(str::to_owned));
+        assert_eq!(line("/usr/sbin/ipvsadm -C"), "ipvsadm -C");
+        assert_eq!(line("ipvsadm-restore"), "ipvsadm-restore");
+        assert_eq!(line("./lb-ctl ipvsadm -C"), "ipvsadm -C");
+        assert_eq!(line("lb-ctl clear"), "clear");
+    }
 }

@@ -70,7 +70,7 @@ fn what_cannot_be_meant_or_done_is_said_and_changes_nothing() {
     for (typed, code, named) in REFUSED {
         let output = namespace.lb_ctl(typed);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.code() != Some(code) || !error.contains(named) {
+        if output.status.code() != Some(code) || !error.contains(named) || error.lines().count() != 1 {
             wrong.push(format!("{typed}: {:?} {error}", output.status.code()));
         }
         assert_eq!(shown(&namespace), before, "{typed}");

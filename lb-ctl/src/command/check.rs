@@ -18,8 +18,7 @@ impl Args {
     /// Runs the command.
     pub fn run(self) -> Result<()> {
         let configuration = configuration::read(&self.file)?.configuration()?;
-        let backends: usize = configuration.services.iter().map(|service| service.backends.len()).sum();
-        say!("{} services with {backends} backends: right", configuration.services.len());
+        say!("{}: right", configuration.count());
         Ok(())
     }
 }

@@ -50,8 +50,7 @@ impl Args {
             }
             Difference::between(&Configuration::of_change(change).settings(), &imported).ask(change)
         })?;
-        let backends: usize = imported.services.iter().map(|service| service.backends.len()).sum();
-        say!("imported {} services with {backends} backends", imported.services.len());
+        say!("imported {}", imported.count());
         match adopter {
             Some(adopter) => adopt(adopter, &Store::lock()?),
             None => Ok(()),

@@ -58,8 +58,10 @@ enum Action {
         selector: Selector,
     },
     /// Delete all rules
+    #[command(after_help = "Example:\n  lb-ctl mark clear")]
     Clear,
     /// List the rules, as add takes them
+    #[command(after_help = "Example:\n  lb-ctl mark list > rules.txt")]
     List,
 }
 

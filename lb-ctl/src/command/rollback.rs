@@ -13,7 +13,14 @@ use std::collections::HashSet;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   lb-ctl history && lb-ctl rollback")]
-pub struct Args {}
+pub struct Args {
+    /// Show everything that was put back, not the first lines only
+    #[arg(long)]
+    all: bool,
+}
+
+/// How many lines of what was put back are shown.
+const FIRST: usize = 20;
 
 impl Args {
     /// Runs the command.
@@ -36,7 +43,11 @@ impl Args {
             difference.ask(&mut change)?;
             commit_undoing(change, Some(number))?;
             say!("undid change {number}: {}", entry.about.command);
-            return report::difference::write(&mut anstream::stdout().lock(), &difference);
+            let mut out = anstream::stdout().lock();
+            return match self.all {
+                true => report::difference::write(&mut out, &difference),
+                false => report::difference::write_first(&mut out, &difference, FIRST),
+            };
         }
         bail!("there is no change to undo; lb-ctl history lists those that are known")
     }

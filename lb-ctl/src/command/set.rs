@@ -18,7 +18,7 @@ const MOST: u32 = 31 * 86_400;
 #[command(after_help = "Example (UDP flows end after 60 s; 0 keeps the others):
   lb-ctl set 0 0 60")]
 pub struct Args {
-    /// Seconds for an established TCP connection, for TCP in FIN_WAIT, and for UDP; nothing shows them
+    /// Seconds for an established TCP connection, for TCP in FIN_WAIT, and for UDP; without them they are shown
     #[arg(value_names = ["TCP", "TCPFIN", "UDP"], allow_hyphen_values = true)]
     seconds: Vec<String>,
 }

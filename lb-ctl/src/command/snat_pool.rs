@@ -48,6 +48,7 @@ enum Action {
         addresses: Vec<String>,
     },
     /// List the addresses, and how many of their ports connections have
+    #[command(after_help = "Example:\n  lb-ctl snat-pool list")]
     List {
         /// As JSON
         #[arg(long)]

@@ -3,7 +3,6 @@
 mod line;
 
 use crate::{
-    cli::Usage,
     lock::Lock,
     program::{
         attachment, interface,
@@ -11,15 +10,13 @@ use crate::{
         pins::Pins,
         replacement,
     },
+    spec::{Endpoint, Protocol, resolve_host},
     store::Store,
 };
 use anyhow::{Context as _, Result, bail};
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
-use std::{
-    io::{self, Write as _},
-    net::{IpAddr, SocketAddr},
-};
+use std::io::{self, Write as _};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
@@ -33,10 +30,10 @@ use tokio::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  lb-ctl trace --client 192.168.2.10 --service 192.168.2.200:80")]
 pub struct Args {
-    /// Only this client
+    /// Only this client: address or host name
     #[arg(long, value_name = "ADDRESS")]
-    client: Option<IpAddr>,
-    /// Only this service
+    client: Option<String>,
+    /// Only this service: address or host name, and port or service name; without a port all of the address
     #[arg(long, value_name = "ADDRESS:PORT")]
     service: Option<String>,
 }
@@ -58,15 +55,13 @@ impl Args {
 
     fn filter(&self) -> Result<Filter> {
         let mut filter = Filter::default();
-        if let Some(client) = self.client {
-            filter.client = client.into();
+        if let Some(text) = &self.client {
+            filter.client = resolve_host(text, text)?.into();
         }
         if let Some(text) = &self.service {
-            let service: SocketAddr = text.parse().map_err(|_| {
-                Usage(format!("{text} is no service: write ADDRESS:PORT, as in 192.168.2.200:80"))
-            })?;
-            filter.service = service.ip().into();
-            filter.port = service.port().to_be();
+            let (address, port) = Endpoint::parse(text, Protocol::Tcp)?;
+            filter.service = address.into();
+            filter.port = port.unwrap_or(0).to_be();
         }
         Ok(filter)
     }
@@ -155,6 +150,8 @@ impl Log for Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Usage;
+    use std::net::IpAddr;
 
     #[test]
     fn a_filter_is_read_in_either_family() {
@@ -162,7 +159,12 @@ mod tests {
         let filter = args.filter().unwrap();
         assert_eq!(filter.port, 443u16.to_be());
         assert_eq!(IpAddr::from(filter.service).to_string(), "2001:db8::80");
-        let wrong = Args { client: None, service: Some("web".into()) }.filter().unwrap_err();
-        assert!(wrong.is::<Usage>(), "{wrong}");
+        let args = Args { client: Some("localhost".into()), service: Some("127.0.0.1".into()) };
+        let filter = args.filter().unwrap();
+        assert_eq!((filter.client, filter.port), (filter.service, 0));
+        for (client, service) in [(None, Some("10.0.0.1:none")), (Some("10.0.0.300"), None)] {
+            let args = Args { client: client.map(str::to_owned), service: service.map(str::to_owned) };
+            assert!(args.filter().unwrap_err().is::<Usage>());
+        }
     }
 }

@@ -79,4 +79,9 @@ Of a listing:
       --stats, --rate, --thresholds, --persistent-conn, --tun-info, --timeout, --daemon
   -X, --exact            counters in full
       --nosort           newest first; --sort does nothing
+
+Example:
+  {program} -A -t 192.168.2.200:80 -s wlc
+  {program} -a -t 192.168.2.200:80 -r 192.168.33.111:80 -m
+  {program} -Ln
 ";
