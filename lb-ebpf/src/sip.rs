@@ -36,7 +36,9 @@ pub fn call<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet) -> Resu
     if !frame.copy(start, length, text) {
         return Err(Reason::NoCall);
     }
-    let mut reader = Reader { phase: Phase::IN_LINE, matched: 0, length: 0, digest: settings.secret[0] };
+    let zero = tables.zero();
+    let mut reader =
+        Reader { phase: Phase::IN_LINE + zero, matched: zero, length: zero, digest: settings.secret[0] };
     tables.each(length.min(text.len()) as u32, |at| {
         // The mask is for the verifier.
         reader.read(text[at as usize & (text.len() - 1)]);

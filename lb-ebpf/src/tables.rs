@@ -134,6 +134,13 @@ pub trait Tables {
     /// In the kernel this is `bpf_loop`: the verifier looks at the body once, whatever the count.
     fn each<F: FnMut(u32) -> bool>(&self, count: u32, body: F);
 
+    /// 0, which the verifier does not know. Before Linux 6.8 it looks at a loop's body with what its variables are at
+    /// the beginning and no others, and takes out what it cannot reach then: a variable that the body branches by
+    /// has to begin with this.
+    fn zero(&self) -> u32 {
+        0
+    }
+
     /// Loads from a place for nothing but its cache line.
     fn touch<T>(&self, place: &T);
     /// Replaces `old` by `new`, or says what was there instead.

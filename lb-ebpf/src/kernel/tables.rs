@@ -14,6 +14,7 @@ use core::{
     ptr,
 };
 use lb_common::{
+    LAYOUT_VERSION,
     address::Address,
     backend::{Backend, Member, ServerKey},
     block::Block,
@@ -363,6 +364,12 @@ impl Tables for Maps {
         }
         // SAFETY: the callback gets the pointer that it expects.
         unsafe { bpf_loop(count, step::<F> as *mut c_void, ptr::from_mut(&mut body).cast(), 0) };
+    }
+
+    #[inline(always)]
+    fn zero(&self) -> u32 {
+        // A map may hold anything, as far as the verifier knows.
+        self.settings().map_or(0, |settings| settings.layout ^ LAYOUT_VERSION)
     }
 
     #[inline(always)]

@@ -57,7 +57,7 @@ fn lightest<T: Tables>(tables: &T, service: &Service, cache: &Cache) -> Option<u
 
 /// Takes the most loaded member with a weight out of the set.
 fn shrink<T: Tables>(tables: &T, service: &Service, cache: &mut Cache) {
-    let (mut most, mut load, mut weight) = (cache.size, 0, 0);
+    let (mut most, mut load, mut weight) = (cache.size, 0, u64::from(tables.zero()));
     tables.each(cache.size, |step| {
         let number = cache.size - 1 - step;
         let Some(&entry) = cache.set.get(number as usize) else { return false };

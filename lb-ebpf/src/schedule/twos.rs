@@ -15,7 +15,8 @@ pub(super) fn choose<T: Tables>(tables: &T, service: &Service) -> Option<u32> {
     if total == 0 {
         return None;
     }
-    let mut draws = Draws { left: [draw(tables, total), draw(tables, total)], choices: [Choice::NONE; 2] };
+    let none = Choice { position: 0, weight: tables.zero(), overhead: 0 };
+    let mut draws = Draws { left: [draw(tables, total), draw(tables, total)], choices: [none; 2] };
     tables.each(service.count, |position| {
         let Some(member) = member(tables, service, position) else { return false };
         if let Some(backend) = available(tables, member) {
@@ -66,8 +67,6 @@ struct Choice {
 }
 
 impl Choice {
-    const NONE: Self = Self { position: 0, weight: 0, overhead: 0 };
-
     #[inline(always)]
     fn settle(&mut self, left: &mut u32, choice: Self) {
         if self.weight == 0 && *left <= choice.weight {
