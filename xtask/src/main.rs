@@ -6,7 +6,12 @@ use clap::{Parser, Subcommand};
 use xtask::{bench, build, check, dist, run, setup, test, told::Told, vm};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The tasks of this repository", arg_required_else_help = true)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "The tasks of this repository",
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     task: Task,

@@ -27,6 +27,8 @@ use crate::{elevate, interrupt};
 
 // Root's alone: what the files below name is killed and removed by root.
 const LABS: &str = "/run/lb-lab";
+/// Where lb-ctl keeps locks and the settings that it changed, by the same names as its pins.
+const RUN: &str = "/run/lb-ctl";
 
 /// One lab's directory. Dropping it ends all that it records.
 pub struct Site {
@@ -139,6 +141,16 @@ fn remove(directory: &Path) {
             Err(error) => complain(&error),
         }
     }
+    // A load that nobody ended goes with its pins, but for these.
+    for load in fs::read_dir(directory.join("bpf/lb")).into_iter().flatten().flatten() {
+        let name = load.file_name();
+        let cookie = name.to_string_lossy();
+        for kind in ["lock", "json"] {
+            let _ =
+                fs::remove_file(Path::new(RUN).join(format!("{}.{kind}", cookie.trim_end_matches("-new"))));
+        }
+    }
+    let _ = fs::remove_dir(RUN);
     // Lazily: a shell that stands in it must not keep the mount alive. The pins go with it.
     match unmount(directory.join("bpf"), UnmountFlags::DETACH) {
         Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}

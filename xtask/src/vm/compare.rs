@@ -1,6 +1,8 @@
 //! The same scripts of commands and traffic on the kernel's IPVS and on ours, each in a lab of its own.
 //! What each side printed and what its clients saw has to be the same, to the byte.
 
+mod calls;
+mod errors;
 mod known;
 mod listings;
 mod lives;
@@ -69,6 +71,8 @@ pub fn run(lb_ctl: &Path, only: Option<&str>) -> Result<()> {
     let mut scripts: Vec<_> = lives::scripts()
         .into_iter()
         .chain(refusals::scripts())
+        .chain(errors::scripts())
+        .chain(calls::scripts())
         .chain(listings::scripts())
         .chain(sequences::scripts())
         .collect();

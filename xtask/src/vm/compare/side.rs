@@ -212,7 +212,20 @@ impl Side {
 
     /// Listens to what the client's host gets from now on.
     pub fn wire(&self) -> Result<Wire> {
-        Wire::tap(&self.lab.client)
+        Wire::of_client(&self.lab.client)
+    }
+
+    /// The same of the first server's host.
+    pub fn wire_of_server(&self) -> Result<Wire> {
+        Wire::of_server(&self.lab.web1)
+    }
+
+    /// Sets one of IPVS's sysctls.
+    pub fn sysctl(&self, name: &str, value: u8) -> Result<()> {
+        match self.who {
+            Who::Ipvs => self.lab.balancer.sysctl(&format!("net/ipv4/vs/{name}"), &value.to_string()),
+            Who::Ours => self.lab.balancer.lb_ctl(["sysctl", &format!("{name}={value}")]).map(drop),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
-//! What reaches the client's host on the wire: who answers a connection, and how. Only what opens,
-//! ends or refuses it: acknowledgements and data come in whatever number timing wants.
+//! What reaches a host on the wire: who answers a connection, and how. Only what opens, ends or refuses
+//! it: acknowledgements and data come in whatever number timing wants.
 
-use std::num::NonZero;
+use std::{net::Ipv4Addr, num::NonZero};
 
 use anyhow::{Context, Result};
 use etherparse::{Icmpv4Slice, IpNumber, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice};
@@ -17,15 +17,31 @@ use crate::lab::Namespace;
 const IPV4: NonZero<u32> = NonZero::new(0x0800_u16.to_be() as u32).unwrap();
 
 /// A packet socket on all devices of a namespace.
-pub struct Wire(OwnedFd);
+pub struct Wire {
+    socket: OwnedFd,
+    /// Whether a packet from one address to another counts.
+    counts: Counts,
+}
+
+type Counts = fn(Ipv4Addr, Ipv4Addr) -> bool;
 
 impl Wire {
-    pub(super) fn tap(namespace: &Namespace) -> Result<Self> {
+    /// What the client's host gets from others.
+    pub(super) fn of_client(client: &Namespace) -> Result<Self> {
+        Self::tap(client, |from, to| to.octets()[..3] == [192, 168, 2] && from.octets()[3] >= 100)
+    }
+
+    /// What a server gets.
+    pub(super) fn of_server(server: &Namespace) -> Result<Self> {
+        Self::tap(server, |_, to| matches!(to.octets(), [192, 168, 33, 111..=255]))
+    }
+
+    fn tap(namespace: &Namespace, counts: Counts) -> Result<Self> {
         let protocol = Some(Protocol::from_raw(IPV4));
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket =
             namespace.inside(|| socket_with(AddressFamily::PACKET, SocketType::RAW, flags, protocol))?;
-        Ok(Self(socket.context("a packet socket")?))
+        Ok(Self { socket: socket.context("a packet socket")?, counts })
     }
 
     /// What came since it was opened or last asked, each kind once.
@@ -33,12 +49,12 @@ impl Wire {
         let mut kinds: Vec<String> = Vec::new();
         let mut frame = [0; 2048];
         loop {
-            let length = match recv(&self.0, &mut frame[..], RecvFlags::empty()) {
+            let length = match recv(&self.socket, &mut frame[..], RecvFlags::empty()) {
                 Ok((length, _)) => length,
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(error).context("reading the wire"),
             };
-            if let Some(kind) = kind(&frame[..length])
+            if let Some(kind) = kind(&frame[..length], self.counts)
                 && !kinds.contains(&kind)
             {
                 kinds.push(kind);
@@ -48,15 +64,15 @@ impl Wire {
     }
 }
 
-/// `None` for what the client itself sent, and for what does not count.
-fn kind(frame: &[u8]) -> Option<String> {
+/// `None` for what does not count.
+fn kind(frame: &[u8], counts: Counts) -> Option<String> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
     let Some(NetSlice::Ipv4(ip)) = &packet.net else { return None };
     let header = ip.header();
-    if header.destination_addr().octets()[..3] != [192, 168, 2] || header.source_addr().octets()[3] < 100 {
+    let (from, to, ttl) = (header.source_addr(), header.destination_addr(), header.ttl());
+    if !counts(from, to) {
         return None;
     }
-    let (from, to, ttl) = (header.source_addr(), header.destination_addr(), header.ttl());
     match packet.transport? {
         TransportSlice::Tcp(tcp) => {
             let all = [("SYN", tcp.syn()), ("FIN", tcp.fin()), ("RST", tcp.rst()), ("ACK", tcp.ack())];
