@@ -71,7 +71,7 @@ impl Instance {
     pub fn load(pins: &Path, variant: Variant) -> Result<Self> {
         let mut instance = Self::prepare(pins, variant)?;
         for name in Stage::ALL.map(Stage::name).into_iter().chain(["balance"]) {
-            instance.program(name)?.load().map_err(|error| explain(error.into()))?;
+            instance.program(name)?.load().map_err(|error| explain(name, error.into()))?;
         }
         instance.join()?;
         Ok(instance)
@@ -114,7 +114,7 @@ impl Instance {
         for (name, path) in &maps {
             loader.map_pin_path(name, path);
         }
-        let ebpf = loader.load(object).map_err(|error| explain(error.into()))?;
+        let ebpf = loader.load(object).context("cannot load the program")?;
         for (name, map) in ebpf.maps() {
             let missing = is_shared(name) && maps.iter().all(|(pinned, _)| pinned != name);
             if missing {
@@ -162,7 +162,7 @@ impl Instance {
     pub fn arm(&mut self, pins: &Path) -> Result<()> {
         for name in ["arm", "disarm"] {
             let mut program = self.program(name)?;
-            program.load().map_err(|error| explain(error.into()))?;
+            program.load().map_err(|error| explain(name, error.into()))?;
             replace_pin(program, pins, name)?;
         }
         run(&self.program("arm")?).context("cannot start the timer of the connection table")
@@ -177,7 +177,7 @@ impl Adopter {
     pub fn load(pins: &Path, connections: u32) -> Result<Self> {
         let variant = Variant { mode: Mode::Generic, partial: false, bare: false, connections, trace: None };
         let mut instance = Instance::prepare(pins, variant)?;
-        instance.program("adopt")?.load().map_err(|error| explain(error.into()))?;
+        instance.program("adopt")?.load().map_err(|error| explain("adopt", error.into()))?;
         Ok(Self(instance))
     }
 
@@ -274,8 +274,8 @@ pub fn pinned_maps(pins: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(maps)
 }
 
-/// One line for an error; what the verifier says goes to a file.
-fn explain(error: anyhow::Error) -> anyhow::Error {
+/// One line for the error of a program; what the verifier says goes to a file.
+fn explain(program: &str, error: anyhow::Error) -> anyhow::Error {
     /// Statistics that follow the reason.
     const NOISE: [&str; 3] = ["processed", "stack depth", "verification time"];
 
@@ -287,9 +287,11 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
         log.lines().rfind(|line| !NOISE.iter().any(|noise| line.starts_with(noise))).unwrap_or_default();
     match fs::write(VERIFIER_LOG, &log) {
         Ok(()) => {
-            anyhow!("this kernel refuses the program: {io_error}: {reason} (all of it in {VERIFIER_LOG})")
+            anyhow!(
+                "this kernel refuses the program {program}: {io_error}: {reason} (all of it in {VERIFIER_LOG})"
+            )
         }
-        Err(_) => anyhow!("this kernel refuses the program: {io_error}: {reason}"),
+        Err(_) => anyhow!("this kernel refuses the program {program}: {io_error}: {reason}"),
     }
 }
 
