@@ -22,6 +22,7 @@ mod program {
 
     /// The balancer: attached to every interface. Plain packets end here; all others go on to the stages.
     #[xdp(frags)]
+    #[inline(always)] // else it would be a call, whose return costs more than a look-up
     pub fn balance(context: XdpContext) -> u32 {
         let (mut frame, maps) = of(&context);
         // What is traced goes through the stages, which do the same: there is stack for it. Before Linux 6.8 a

@@ -43,6 +43,7 @@ mod program {
     /// The balancer: attached to what comes in by every interface. Plain packets end here; all others go on
     /// to the stages.
     #[classifier]
+    #[inline(always)] // else it would be a call, whose return costs more than a look-up
     pub fn balance(context: TcContext) -> i32 {
         let maps = Maps { context: context.skb.skb };
         if was_here(maps.context) {
