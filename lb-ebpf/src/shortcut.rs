@@ -168,10 +168,10 @@ fn forward<F: Frame, T: Tables>(
     settings: &Settings,
     packet: &Packet,
 ) -> Option<Next> {
-    if packet.tcp_flags & (SYN | ACK) == SYN {
-        return first(tables, settings, packet);
-    }
     let hash = index::hash(&packet.flow, settings);
+    if packet.tcp_flags & (SYN | ACK) == SYN {
+        return first(tables, settings, packet, hash);
+    }
     // A hint at what is not there yet would be one cache line more to wait for.
     let mut hints = if packet.tcp_flags & SYN == 0 { tables.hints(hash as u32) } else { None };
     let recalled = hints.as_deref().and_then(|hints| index::recall(tables, hints, &packet.flow, hash));
@@ -240,7 +240,7 @@ fn forward<F: Frame, T: Tables>(
 /// A client's first packet, as a rule. Where it does no harm to choose a backend in vain, the index is only looked
 /// into afterwards, so that there is but one wait for both buckets of a new connection.
 #[inline(always)]
-fn first<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Option<Next> {
+fn first<T: Tables>(tables: &T, settings: &Settings, packet: &Packet, hash: u64) -> Option<Next> {
     let next = foreign(tables, settings, packet);
     if next == Some(Next::Stage(Stage::Open))
         && let Some(opening) = tables.packet()
@@ -249,7 +249,7 @@ fn first<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Option<
         opening.bits |= bits::UNSOUGHT;
         return next;
     }
-    match index::find(tables, &packet.flow, index::hash(&packet.flow, settings)) {
+    match index::find(tables, &packet.flow, hash) {
         Some(_) => None,
         None => next,
     }
