@@ -51,6 +51,7 @@ sysctls! {
     LblcExpiration "lblc_expiration" 86_400..=2_678_400 "seconds after which lblc forgets an unused destination",
     LblcrExpiration "lblcr_expiration" 86_400..=2_678_400 "seconds after which lblcr shrinks a destination's set",
     CacheBypass "cache_bypass" 0..=1 "what a firewall mark's service has no backend for goes where it was going",
+    ScheduleIcmp "schedule_icmp" 0..=1 "an ICMP error about a service's connection that is not here opens it",
 }
 
 /// Room for the values in [`crate::settings::Settings`], those to come included.
@@ -73,7 +74,7 @@ const NO_SYNC: &str = "there is no synchronization with another balancer";
 const ONE_TIMER: &str = "rates are estimated by one kernel timer, not by threads";
 
 /// Sysctls of IPVS that change nothing here, and why.
-pub const WITHOUT_EFFECT: [(&str, &str); 17] = [
+pub const WITHOUT_EFFECT: [(&str, &str); 16] = [
     ("backup_only", NO_SYNC),
     ("conntrack", "XDP comes before netfilter: none of these connections is tracked there"),
     ("debug_level", "lb-ctl trace and lb-ctl counters say what happens"),
@@ -81,7 +82,6 @@ pub const WITHOUT_EFFECT: [(&str, &str); 17] = [
     ("est_nice", ONE_TIMER),
     ("ignore_tunneled", "only the outer header of a packet is looked at"),
     ("pmtu_disc", "what is larger than the MTU and must not be fragmented is always answered"),
-    ("schedule_icmp", "not built: an ICMP error about no connection here is left to the host"),
     ("snat_reroute", "replies are always routed by their new source"),
     ("sync_persist_mode", NO_SYNC),
     ("sync_ports", NO_SYNC),

@@ -13,15 +13,16 @@ use crate::{
     forward::route::decrement,
     index,
     nexthop::{self, Exit},
-    packet::{Flow, Packet},
+    packet::{Flow, Packet, bits},
     snat,
-    wire::{icmp, icmp::Icmp, ipv4, ipv6, tcp, udp},
+    wire::{icmp, icmp::Icmp, ipv4, ipv4::Ipv4, ipv6, ipv6::Ipv6, tcp, udp},
 };
-use lb_common::{bucket::Direction, connection::exit, protocol};
+use lb_common::{bucket::Direction, connection::exit, protocol, sysctl::Sysctl};
 
-/// The connection that an ICMP error is about; everything else is left to the host.
+/// The connection that an ICMP error is about. Everything else is left to the host; but with `schedule_icmp` an error
+/// about none stands for the packets that one would have, and opens it ([`Reason::MidStream`]).
 #[inline(always)]
-pub fn track<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet) -> Result<Tracked, Reason> {
+pub fn track<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &mut Packet) -> Result<Tracked, Reason> {
     let settings = tables.settings().ok_or(Reason::NoServices)?;
     let Message { quoted, .. } = read(frame, packet)?;
     match quoted.flow.protocol as u8 {
@@ -39,12 +40,35 @@ pub fn track<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet) -> Res
         protocol: quoted.flow.protocol,
     };
     let Some(found) = index::find(tables, &inverse, index::hash(&inverse, settings)) else {
-        return tunnel::track(frame, tables, settings, packet, &quoted);
+        let tracked = tunnel::track(frame, tables, settings, packet, &quoted);
+        if tracked != Err(Reason::IcmpToHost) || settings.sysctl(Sysctl::ScheduleIcmp) == 0 {
+            return tracked;
+        }
+        packet.flow = inverse;
+        packet.bits |= bits::QUOTED;
+        return Err(Reason::MidStream);
     };
     if let Some(traffic) = tables.traffic(found.connection.backend_index) {
         traffic.count(found.direction == Direction::Forward, packet.length() as u64);
     }
     Ok(Tracked { slot: found.slot, direction: found.direction })
+}
+
+/// Makes an error that has opened a connection an error again.
+#[inline(always)]
+pub fn restore<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), Reason> {
+    let network = packet.network as usize;
+    let (source, destination, protocol) = if packet.is_ipv4() {
+        let header: Ipv4 = frame.load(network).ok_or(Reason::TruncatedIp)?;
+        (header.source_address(), header.destination_address(), protocol::ICMP)
+    } else {
+        let header: Ipv6 = frame.load(network).ok_or(Reason::TruncatedIp)?;
+        (header.source_address(), header.destination_address(), protocol::ICMPV6)
+    };
+    packet.flow =
+        Flow { source, destination, source_port: 0, destination_port: 0, protocol: protocol as u32 };
+    packet.bits &= !bits::QUOTED;
+    Ok(())
 }
 
 /// Bytes of two ports.

@@ -143,7 +143,8 @@ fn try_find<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> R
             if packet.mark == 0 && settings.marks() != 0 {
                 packet.mark = tables.mark(packet);
             }
-            packet.service = open::service(tables, settings, packet).ok_or(Reason::NotBalanced)?;
+            let service = open::service(tables, settings, packet);
+            packet.service = service.ok_or_else(|| open::unserved(packet))?;
             Ok(Stage::Open)
         }
         Err(Reason::MidStream) => Err(open::unopened(tables, packet)),
@@ -166,6 +167,11 @@ pub fn open<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) 
             Next::Stage(Stage::Find)
         }
         Err(reason) => {
+            if packet.is_quoted() {
+                // RFC 1122 §3.2.2: no error about an error. Nor is one routed on (`ip_vs_leave`).
+                let reason = if reason == Reason::Bypassed { Reason::NoBackend } else { reason };
+                return Next::End(Outcome::of(reason));
+            }
             if reason == Reason::Unasked {
                 open::answer_in_own_name(tables, packet);
             }
@@ -175,7 +181,7 @@ pub fn open<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet) 
 }
 
 #[inline(always)]
-fn try_open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> Result<Tracked, Reason> {
+fn try_open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> Result<Tracked, Reason> {
     tables.check_arrival(frame, packet, tables.now())?;
     if packet.service == open::UNASKED {
         return Err(Reason::Unasked);
@@ -185,6 +191,10 @@ fn try_open<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> Resul
         choice.source = source(tables, packet, choice)?;
     }
     let slot = tables.create(packet, choice)?;
+    if packet.is_quoted() {
+        // What is to be sent is the error.
+        tables.restore(frame, packet)?;
+    }
     Ok(Tracked { slot, direction: Direction::Forward })
 }
 

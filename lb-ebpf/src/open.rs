@@ -159,10 +159,11 @@ pub fn key(flow: &Flow) -> ServiceKey {
 
 /// Whether a packet without a connection may start one: anything but TCP without SYN
 /// (`tcp_conn_schedule`), SCTP without INIT (`sctp_conn_schedule`), AH and ESP. With `sloppy_tcp` anything
-/// but RST may, with `sloppy_sctp` anything.
+/// but RST may, with `sloppy_sctp` anything. Of what an ICMP error quotes only the ports are known, and they do.
 #[inline(always)]
 pub fn may_open(settings: &Settings, packet: &Packet) -> bool {
     match packet.flow.protocol as u8 {
+        _ if packet.is_quoted() => true,
         protocol::TCP => {
             let needed = if settings.sysctl(Sysctl::SloppyTcp) != 0 { 0 } else { SYN };
             packet.tcp_flags & (needed | RST) == needed
@@ -183,6 +184,12 @@ pub fn unopened<T: Tables>(tables: &T, packet: &Packet) -> Reason {
     }
 }
 
+/// Why a packet that might open a connection, but of no service, goes where it goes.
+#[inline(always)]
+pub fn unserved(packet: &Packet) -> Reason {
+    if packet.is_quoted() { Reason::IcmpToHost } else { Reason::NotBalanced }
+}
+
 /// In the place of a service: there is none, and the packet is answered. See [`is_unasked`].
 pub const UNASKED: u32 = u32::MAX;
 
@@ -190,7 +197,7 @@ pub const UNASKED: u32 = u32::MAX;
 /// (`ip_vs_out`, `nat_icmp_send`): not what says itself that there is no connection.
 #[inline(always)]
 pub fn is_unasked<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> bool {
-    if settings.sysctl(Sysctl::NatIcmpSend) == 0 {
+    if settings.sysctl(Sysctl::NatIcmpSend) == 0 || packet.is_quoted() {
         return false;
     }
     let flow = &packet.flow;

@@ -81,6 +81,9 @@ pub mod bits {
     pub const FOLLOWS: u8 = 16;
     /// Nobody has looked yet whether it has a connection.
     pub const UNSOUGHT: u8 = 32;
+    /// An ICMP error that may open a connection (`schedule_icmp`): its flow is that of the client whose answer it
+    /// quotes.
+    pub const QUOTED: u8 = 64;
 }
 
 impl Packet {
@@ -327,6 +330,12 @@ impl Packet {
     #[inline(always)]
     pub fn is_icmp(&self) -> bool {
         matches!(self.flow.protocol as u8, protocol::ICMP | protocol::ICMPV6)
+    }
+
+    /// Whether it is an ICMP error that stands for the packets of a client.
+    #[inline(always)]
+    pub fn is_quoted(&self) -> bool {
+        self.bits & bits::QUOTED != 0
     }
 
     /// Whether it has a transport header that can be rewritten.

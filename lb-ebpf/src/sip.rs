@@ -27,7 +27,7 @@ const WORD: u128 = {
 #[inline(always)]
 pub fn call<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet) -> Result<u64, Reason> {
     let start = packet.transport as usize + udp::LENGTH;
-    if packet.flow.protocol as u8 != protocol::UDP || packet.is_later_fragment() {
+    if packet.flow.protocol as u8 != protocol::UDP || packet.is_later_fragment() || packet.is_quoted() {
         return Err(Reason::NoCall);
     }
     let length = (packet.end as usize).saturating_sub(start);

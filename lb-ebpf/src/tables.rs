@@ -228,8 +228,14 @@ pub trait Steps: Tables + Sized {
 
     /// [`icmp::track`].
     #[inline(always)]
-    fn track_quoted<F: Frame>(&self, frame: &F, packet: &Packet) -> Result<Tracked, Reason> {
+    fn track_quoted<F: Frame>(&self, frame: &F, packet: &mut Packet) -> Result<Tracked, Reason> {
         icmp::track(frame, self, packet)
+    }
+
+    /// [`icmp::restore`].
+    #[inline(always)]
+    fn restore<F: Frame>(&self, frame: &F, packet: &mut Packet) -> Result<(), Reason> {
+        icmp::restore(frame, packet)
     }
 
     /// [`nexthop::refresh`].

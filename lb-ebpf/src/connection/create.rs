@@ -20,7 +20,11 @@ use lb_common::{
     bucket::Direction,
     connection::{Connection, flags, next_use, state},
     protocol,
+    time::ticks,
 };
+
+/// How long a connection lasts of which no packet but an error was seen yet (`ip_vs_conn_new`).
+const UNSEEN: u32 = ticks(3);
 
 /// Makes the connection that a client's packet opens where the choice says, and counts the packet in it. Its
 /// slot; [`Reason::Raced`] when there is one already.
@@ -71,10 +75,13 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
     };
     let is_adopted = choice.how & how::ADOPTED != 0;
     let side = if made.flags & flags::NO_OUTPUT != 0 { Side::InputOnly } else { Side::Input };
-    if !is_adopted {
+    // Nor does an error, though it is counted, move it on.
+    let is_moved = !is_adopted && !packet.is_quoted();
+    if is_moved {
         current = next(packet, side, settings, current);
     }
-    connection.expires = tables.now().wrapping_add(settings.timeouts[state::timeout(current)]);
+    let time = if packet.is_quoted() { UNSEEN } else { settings.timeouts[state::timeout(current)] };
+    connection.expires = tables.now().wrapping_add(time);
     if !is_lasting {
         // Never in the index: the slot is this packet's alone, and goes back once it has left.
         persistence::release(tables, choice.template);
@@ -118,7 +125,7 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
             traffic.count(true, packet.length() as u64);
         }
     }
-    if !is_adopted && assures(packet, side, current) {
+    if is_moved && assures(packet, side, current) {
         persistence::assure(tables, choice.template);
     }
     Ok(slot)

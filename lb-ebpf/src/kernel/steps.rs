@@ -86,8 +86,13 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
-    fn track_quoted<F: Frame>(&self, _frame: &F, packet: &Packet) -> Result<Tracked, Reason> {
+    fn track_quoted<F: Frame>(&self, _frame: &F, packet: &mut Packet) -> Result<Tracked, Reason> {
         result(unsafe { lb_track_quoted(self.context, packet) }).map(Tracked::from_code)
+    }
+
+    #[inline(always)]
+    fn restore<F: Frame>(&self, _frame: &F, packet: &mut Packet) -> Result<(), Reason> {
+        exit(unsafe { lb_restore(self.context, packet) })
     }
 
     #[inline(always)]
@@ -272,9 +277,15 @@ unsafe extern "C" fn lb_track(packet: *const Packet, now: u32) -> u64 {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lb_track_quoted(context: *mut Context, packet: *const Packet) -> u64 {
-    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+unsafe extern "C" fn lb_track_quoted(context: *mut Context, packet: *mut Packet) -> u64 {
+    let Some(packet) = (unsafe { packet.as_mut() }) else { return Reason::Raced as u64 };
     pack_result(icmp::track(&Buffer::of(context), &UNROUTED, packet).map(Tracked::code))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_restore(context: *mut Context, packet: *mut Packet) -> u32 {
+    let Some(packet) = (unsafe { packet.as_mut() }) else { return Reason::Raced as u32 };
+    exit_code(icmp::restore(&Buffer::of(context), packet))
 }
 
 #[unsafe(no_mangle)]

@@ -6,11 +6,15 @@ use super::{
     kept, to_client, to_web, tunnels,
 };
 use lb_common::{
-    backend::method::TUNNEL, device::flags::REDIRECT, reason::Reason::*, sysctl::Sysctl::NatIcmpSend,
+    backend::method::TUNNEL,
+    device::flags::REDIRECT,
+    reason::Reason::*,
+    sysctl::Sysctl::{NatIcmpSend, ScheduleIcmp, SloppyTcp},
 };
 
 pub fn all() -> Vec<Scenario> {
-    BOTH.into_iter().flat_map(|ends| [of(ends), unasked(ends), about_tunnels(ends)].concat()).collect()
+    let of = |ends| [of(ends), unasked(ends), about_tunnels(ends), scheduled(ends)].concat();
+    BOTH.into_iter().flat_map(of).collect()
 }
 
 fn of(e: &Ends) -> Vec<Scenario> {
@@ -217,4 +221,51 @@ fn about_tunnels(e: &Ends) -> Vec<Scenario> {
         all.push(passes(short, TruncatedTransport, own, &quote[..overhead + header + 7]));
     }
     all
+}
+
+/// With `schedule_icmp` an error about a connection that is not here opens it.
+fn scheduled(e: &Ends) -> Vec<Scenario> {
+    let v4 = !e.client.starts_with('[');
+    let kind = if v4 { 3 } else { 1 };
+    let name = |text: &str| Scenario {
+        sysctls: &[(ScheduleIcmp, 1)],
+        ..Scenario::new(format!("schedule_icmp: {text} ({})", if v4 { "IPv4" } else { "IPv6" }))
+    };
+    let error = |quote| icmp(e.router, e.vip, kind, 1, 0, quote);
+    let passed = |quote| icmp(e.router, e.web, kind, 1, 0, quote);
+    let (about, at_web) = (tcp(e.vip, e.client, ACK).packet(), tcp(e.web, e.client, ACK).packet());
+    let elsewhere = if v4 { "192.168.2.200:99" } else { "[2001:db8:2::200]:99" };
+    let open = |scenario: Scenario| {
+        scenario.client_sends(error(about.clone()), IcmpError, to_web(passed(at_web.clone())))
+    };
+    vec![
+        open(name("an error about a connection that is not here opens it"))
+            .client_sends(tcp(e.client, e.vip, ACK), Redirected, to_web(tcp(e.client, e.web, ACK)))
+            .web_sends(tcp(e.web, e.client, ACK), Redirected, to_client(tcp(e.vip, e.client, ACK)))
+            .client_sends(error(about.clone()), IcmpError, to_web(passed(at_web.clone()))),
+        name("an error about a flow of UDP opens it")
+            .client_sends(
+                error(udp(e.vip, e.client).packet()),
+                IcmpError,
+                to_web(passed(udp(e.web, e.client).packet())),
+            )
+            .web_sends(udp(e.web, e.client), Redirected, to_client(udp(e.vip, e.client))),
+        Scenario { web: super::Web::Nobody, ..name("no backend, and no error about an error") }.client_sends(
+            error(about.clone()),
+            NoBackend,
+            None,
+        ),
+        Scenario { persistence: 300, ..open(name("persistent, and the client's next connection follows")) }
+            .open(e),
+        Scenario {
+            sysctls: &[(ScheduleIcmp, 1), (SloppyTcp, 1), (NatIcmpSend, 1)],
+            ..name("an error about no service is left to the host, whatever else is set")
+        }
+        .client_passes(error(tcp(elsewhere, e.client, ACK).packet()), IcmpToHost)
+        .client_passes(error(tcp(e.client, e.vip, ACK).packet()), IcmpToHost),
+        name("an error in pieces, or cut short, opens nothing")
+            .client_passes(error(about.clone()).fragment(0, true), IcmpToHost)
+            .client_passes(error(about[..if v4 { 24 } else { 44 }].to_vec()), TruncatedTransport)
+            .client_passes(tcp(e.client, e.vip, ACK), MidStream),
+    ]
 }

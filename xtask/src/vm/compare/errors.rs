@@ -1,4 +1,4 @@
-//! ICMP errors about packets that belong to no connection.
+//! ICMP errors about packets that belong to no connection, as two sysctls have them.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -17,12 +17,16 @@ use super::{
 };
 use crate::lab::Namespace;
 
-/// One script.
+/// One script for each sysctl.
 pub fn scripts() -> Vec<Script> {
-    vec![Script::new("errors: nat_icmp_send", nat_icmp_send)]
+    vec![
+        Script::new("errors: nat_icmp_send", nat_icmp_send),
+        Script::new("errors: schedule_icmp", schedule_icmp),
+    ]
 }
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 10);
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 200);
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 33, 111);
 /// How long an answer and the answer to that may take.
 const FLIGHTS: Duration = Duration::from_millis(500);
@@ -46,6 +50,32 @@ fn nat_icmp_send(side: &Side, transcript: &mut Transcript) -> Result<()> {
         }
     }
     transcript.say(side.lists(&service)?);
+    side.set("-C")
+}
+
+fn schedule_icmp(side: &Side, transcript: &mut Transcript) -> Result<()> {
+    let service = side.service("rr", &[1])?;
+    for value in [0, 1] {
+        side.sysctl("schedule_icmp", value)?;
+        for (what, port) in [("of the service", service.port), ("of no service", side.next_port())] {
+            let client = (CLIENT, side.next_client_ports(1));
+            let about = tcp((VIP, port), client, Flags::Ack)?;
+            let wire = side.wire_of_server()?;
+            let mut error = Vec::new();
+            // Host unreachable, as the client's router says it.
+            PacketBuilder::ipv4(CLIENT.octets(), VIP.octets(), 64)
+                .icmpv4_raw(3, 1, [0; 4])
+                .write(&mut error, &about)?;
+            send(&side.lab.client, VIP, &error)?;
+            transcript.say(format!("schedule_icmp {value}, about a connection {what}"));
+            sleep(FLIGHTS);
+            transcript.say(wire.seen()?);
+        }
+    }
+    // It is listed for three seconds, which may be less than the list takes.
+    sleep(Duration::from_secs(8));
+    transcript.say(side.lists(&service)?);
+    side.sysctl("schedule_icmp", 0)?;
     side.set("-C")
 }
 
