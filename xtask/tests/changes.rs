@@ -81,7 +81,7 @@ fn a_second_route_takes_over_when_the_first_ones_interface_goes_down() -> Result
 #[test]
 fn upgrades_fail_no_request() -> Result<()> {
     let lab = with_one_server(Path::Redirect)?;
-    let urls = format!("http://{VIP}/?[1-300]");
+    let urls = format!("http://{VIP}/?[1-600]");
     let mut upgrades = 0;
     // Each a connection of its own, one after the other.
     let options =
@@ -94,7 +94,7 @@ fn upgrades_fail_no_request() -> Result<()> {
             sleep(Duration::from_millis(200));
         }
         let answers = client.join().expect("the client's thread")?;
-        ensure!(answers.matches("Web1 called.").count() == 300, "not every request was answered");
+        ensure!(answers.matches("Web1 called.").count() == 600, "not every request was answered");
         Ok(())
     })?;
     ensure!(upgrades >= 3, "only {upgrades} upgrades fell into the requests");
