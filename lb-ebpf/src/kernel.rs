@@ -9,6 +9,21 @@ pub mod sweep;
 pub mod tables;
 pub mod trace;
 
+use frame::Buffer;
+use lb_common::stage::Stage;
+use lb_ebpf::{Next, shortcut};
+use tables::Maps;
+
+/// What `balance` does with a packet. What is traced goes through the stages, which do the same: there is stack for it.
+/// Before Linux 6.8 a call needs its stack even where it is never made, so that `balance` has none.
+#[inline(always)]
+pub fn begin(frame: &mut Buffer, maps: &Maps) -> Next {
+    match globals::TRACE.load() {
+        0 => shortcut::handle(frame, maps),
+        _ => Next::Stage(Stage::Find),
+    }
+}
+
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {
     // Unreachable: the verifier refuses a program that could get here.

@@ -15,23 +15,17 @@ mod shell;
 
 #[cfg(target_arch = "bpf")]
 mod program {
-    use crate::kernel::{frame::Buffer, globals, maps, sweep, tables::Maps, trace};
+    use crate::kernel::{begin, frame::Buffer, globals, maps, sweep, tables::Maps, trace};
     use aya_ebpf::{bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
     use lb_common::{adoption::Adoption, reason::Verdict, stage::Stage};
-    use lb_ebpf::{Frame as _, Next, Outcome, Reason, Tables as _, adoption, shortcut};
+    use lb_ebpf::{Frame as _, Next, Outcome, Reason, Tables as _, adoption};
 
     /// The balancer: attached to every interface. Plain packets end here; all others go on to the stages.
     #[xdp(frags)]
     #[inline(always)] // else it would be a call, whose return costs more than a look-up
     pub fn balance(context: XdpContext) -> u32 {
         let (mut frame, maps) = of(&context);
-        // What is traced goes through the stages, which do the same: there is stack for it. Before Linux 6.8 a
-        // call needs its stack even where it is never made, so that this program has none.
-        let next = match globals::TRACE.load() {
-            0 => shortcut::handle(&mut frame, &maps),
-            _ => Next::Stage(Stage::Find),
-        };
-        match next {
+        match begin(&mut frame, &maps) {
             Next::End(outcome) => settle(&maps, outcome),
             Next::Stage(stage) => enter(&context, &maps, stage),
         }

@@ -16,7 +16,7 @@ mod shell;
 #[cfg(target_arch = "bpf")]
 mod program {
     use crate::{
-        kernel::{frame::Buffer, globals, maps, sweep, tables::Maps, trace},
+        kernel::{begin, frame::Buffer, globals, maps, sweep, tables::Maps, trace},
         shell::{Context, add_header, pull_headers},
     };
     use aya_ebpf::{
@@ -30,7 +30,7 @@ mod program {
         reason::Verdict,
         stage::Stage,
     };
-    use lb_ebpf::{Next, Outcome, Reason, Tables as _, shortcut};
+    use lb_ebpf::{Next, Outcome, Reason, Tables as _};
 
     /// What `arm` and `disarm` return when they have worked: the number that those of XDP return.
     const DONE: i32 = 2;
@@ -54,13 +54,7 @@ mod program {
         }
         pull_headers(maps.context);
         let mut frame = Buffer::of(maps.context);
-        // What is traced goes through the stages, which do the same: there is stack for it. Before Linux 6.8 a
-        // call needs its stack even where it is never made, so that this program has none.
-        let next = match globals::TRACE.load() {
-            0 => shortcut::handle(&mut frame, &maps),
-            _ => Next::Stage(Stage::Find),
-        };
-        match next {
+        match begin(&mut frame, &maps) {
             Next::End(outcome) => settle(&maps, outcome),
             Next::Stage(stage) => enter(&context, &maps, stage),
         }

@@ -76,6 +76,15 @@ impl Buffer {
         self.at::<T>(offset).map(|place| unsafe { *place })
     }
 
+    /// Writes a `T` in place.
+    #[inline(always)]
+    pub fn write<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason> {
+        let place = self.at::<T>(offset).ok_or(Reason::RewriteFailed)?;
+        // SAFETY: as in `read`.
+        unsafe { *place = value };
+        Ok(())
+    }
+
     /// [`lb_ebpf::Frame::sum`].
     #[inline(always)]
     pub fn sum(&self, offset: usize, end: usize) -> Option<u64> {

@@ -89,10 +89,7 @@ impl Frame for Buffer {
     #[inline(always)]
     fn store_even<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason> {
         // Without a call: the kernel has seen to it that the buffer is this packet's alone.
-        let place = self.at::<T>(offset).ok_or(Reason::RewriteFailed)?;
-        // SAFETY: as in `read`.
-        unsafe { *place = value };
-        Ok(())
+        self.write(offset, value)
     }
 
     #[inline(always)]

@@ -27,10 +27,7 @@ impl Frame for Buffer {
 
     #[inline(always)]
     fn store<T: Pod>(&mut self, offset: usize, value: T) -> Result<(), Reason> {
-        let place = self.at::<T>(offset).ok_or(Reason::RewriteFailed)?;
-        // SAFETY: as in `read`.
-        unsafe { *place = value };
-        Ok(())
+        self.write(offset, value)
     }
 
     #[inline(always)]
