@@ -6,12 +6,12 @@ pub mod route;
 pub mod toa;
 pub mod tunnel;
 
-use crate::{Frame, Outcome, Reason, Tables, connection::Tracked, nexthop::Exit, packet::Packet};
+use crate::{Frame, Outcome, Reason, Steps, connection::Tracked, nexthop::Exit, packet::Packet};
 use lb_common::{backend::method, bucket::Direction, protocol};
 
 /// Sends a packet of a connection on by the connection's method.
 #[inline(always)]
-pub fn forward<F: Frame, T: Tables>(
+pub fn forward<F: Frame, T: Steps>(
     frame: &mut F,
     tables: &T,
     packet: &Packet,
@@ -22,7 +22,7 @@ pub fn forward<F: Frame, T: Tables>(
 }
 
 #[inline(always)]
-fn try_forward<F: Frame, T: Tables>(
+fn try_forward<F: Frame, T: Steps>(
     frame: &mut F,
     tables: &T,
     packet: &Packet,

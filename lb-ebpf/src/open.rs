@@ -4,7 +4,7 @@ use crate::{
     Frame, Reason, Steps, Tables,
     packet::{Flow, Packet, bits},
     persistence::FTP,
-    schedule::{self, Request},
+    schedule,
     state::sctp::Event,
     wire::tcp::flags::{RST, SYN},
 };
@@ -96,14 +96,7 @@ pub fn schedule<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> R
             return Ok(Choice { how, ..followed });
         }
     }
-    let request = Request {
-        client: flow.source,
-        destination: flow.destination,
-        client_port: flow.source_port,
-        destination_port: flow.destination_port,
-        reserved: 0,
-    };
-    match schedule::choose(tables, service, &request) {
+    match schedule::choose(tables, service, flow) {
         Some(member) => {
             let template = if service.persistence == 0 { 0 } else { tables.begin(packet, call, member)? };
             Ok(Choice { member, template, how, source: 0 })

@@ -10,6 +10,7 @@ pub mod lblc;
 pub mod lblcr;
 pub mod lc;
 pub mod lightest;
+pub mod locality;
 pub mod mh;
 pub mod nq;
 pub mod ovf;
@@ -20,8 +21,7 @@ pub mod twos;
 pub mod wlc;
 pub mod wrr;
 
-use crate::Tables;
-use bytemuck::{Pod, Zeroable};
+use crate::{Steps, Tables, packet::Flow};
 use lb_common::{
     address::Address,
     backend::{Backend, Member, flags},
@@ -32,32 +32,16 @@ use lb_common::{
     },
 };
 
-/// What a scheduler may look at of the packet that opens a connection.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct Request {
-    /// The client's address.
-    pub client: Address,
-    /// The address that the client wants.
-    pub destination: Address,
-    /// The client's port, network order.
-    pub client_port: u16,
-    /// The port that the client wants, network order.
-    pub destination_port: u16,
-    /// Always 0.
-    pub reserved: u32,
-}
-
 /// The member of `service` that a new connection goes to, as its place in the map of member lists;
 /// `None` when no backend can take it.
 #[inline(always)]
-pub fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
-    Some(service.first.wrapping_add(position(tables, service, request)?))
+pub fn choose<T: Steps>(tables: &T, service: &Service, flow: &Flow) -> Option<u32> {
+    Some(service.first.wrapping_add(position(tables, service, flow)?))
 }
 
 /// The position of that member in its list.
 #[inline(always)]
-fn position<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
+fn position<T: Steps>(tables: &T, service: &Service, flow: &Flow) -> Option<u32> {
     // Past an empty list lies another service's.
     if service.count == 0 {
         return None;
@@ -72,11 +56,10 @@ fn position<T: Tables>(tables: &T, service: &Service, request: &Request) -> Opti
         Scheduler::Fo => fo::choose(tables, service),
         Scheduler::Ovf => ovf::choose(tables, service),
         Scheduler::Twos => twos::choose(tables, service),
-        Scheduler::Dh => dh::choose(tables, service, request),
-        Scheduler::Sh => sh::choose(tables, service, request),
-        Scheduler::Mh => mh::choose(tables, service, request),
-        Scheduler::Lblc => lblc::choose(tables, service, request),
-        Scheduler::Lblcr => lblcr::choose(tables, service, request),
+        Scheduler::Dh => dh::choose(tables, service, flow),
+        Scheduler::Sh => sh::choose(tables, service, flow),
+        Scheduler::Mh => mh::choose(tables, service, flow),
+        Scheduler::Lblc | Scheduler::Lblcr => locality::choose(tables, service, flow),
     }
 }
 
@@ -164,16 +147,24 @@ fn weight<T: Tables>(tables: &T, service: &Service, position: u32) -> u32 {
 /// share a turn, which unbalances nothing.
 const TRIES: u32 = 4;
 
+/// The turn after the one in a word, of `rr` or `wrr`. One without a position says that no backend is available;
+/// without a level too, that nothing is to be stored.
+#[inline(always)]
+pub fn next_turn<T: Tables>(tables: &T, service: &Service, word: u64) -> u64 {
+    if service.scheduler == Scheduler::Rr as u8 {
+        rr::next(tables, service, word)
+    } else {
+        wrr::next(tables, service, word)
+    }
+}
+
 /// Takes the next turn of a service whose scheduler stands at a [`Turn`], and returns the position
 /// it stands at then.
-///
-/// `next` computes the word after the one it is given. One without a position says that no backend
-/// is available; without a level too, that nothing is to be stored.
 #[inline(always)]
-fn take_turn<T: Tables>(tables: &T, service: &Service, next: impl Fn(u64) -> u64) -> Option<u32> {
+fn take_turn<T: Steps>(tables: &T, service: &Service) -> Option<u32> {
     let turn = tables.turn(service.id)?;
     let mut seen = turn.word;
-    let mut taken = Turn { word: next(seen) };
+    let mut taken = Turn { word: tables.next_turn(service, seen) };
     if taken.position() == 0 && taken.level() == 0 {
         return None;
     }
@@ -184,7 +175,7 @@ fn take_turn<T: Tables>(tables: &T, service: &Service, next: impl Fn(u64) -> u64
             Ok(()) => break,
             Err(now) => seen = now,
         }
-        taken.word = next(seen);
+        taken.word = tables.next_turn(service, seen);
     }
     taken.position().checked_sub(1)
 }

@@ -4,14 +4,21 @@ use crate::{
     Frame, Outcome, Reason,
     answer::{self, Answer},
     arrival::{self, Arrival},
+    checksum::crc32c,
     connection::{self, Tracked},
     forward::{self, toa},
     frame::Text,
     icmp, mark, nexthop,
     nexthop::{Exit, Heard},
     open::{self, Choice},
-    packet::Packet,
-    persistence, sip, snat,
+    packet::{Flow, Packet},
+    persistence,
+    schedule::{
+        self,
+        lightest::{self, Weigh},
+        locality,
+    },
+    sip, snat,
 };
 use lb_common::{
     address::Address,
@@ -178,6 +185,42 @@ pub trait Steps: Tables + Sized {
         open::schedule(frame, self, packet)
     }
 
+    /// [`schedule::next_turn`].
+    #[inline(always)]
+    fn next_turn(&self, service: &Service, word: u64) -> u64 {
+        schedule::next_turn(self, service, word)
+    }
+
+    /// [`lightest::of_blocks`].
+    #[inline(always)]
+    fn lightest_of_blocks(&self, service: &Service, weigh: Weigh) -> Option<u32> {
+        lightest::of_blocks(self, service, weigh)
+    }
+
+    /// [`lightest::look_into_block`].
+    #[inline(always)]
+    fn look_into_block(&self, service: &Service, block: u32, weigh: Weigh) -> u32 {
+        lightest::look_into_block(self, service, block, weigh)
+    }
+
+    /// [`lightest::look_into_group`].
+    #[inline(always)]
+    fn look_into_group(&self, service: &Service, group: u32, weigh: Weigh) -> u32 {
+        lightest::look_into_group(self, service, group, weigh)
+    }
+
+    /// [`locality::known`].
+    #[inline(always)]
+    fn recall(&self, service: &Service, flow: &Flow) -> Option<u32> {
+        locality::known(self, service, flow)
+    }
+
+    /// [`locality::learn`].
+    #[inline(always)]
+    fn learn(&self, service: &Service, flow: &Flow, chosen: u32) {
+        locality::learn(self, service, flow, chosen);
+    }
+
     /// [`sip::call`].
     #[inline(always)]
     fn call<F: Frame>(&self, frame: &F, packet: &Packet) -> Result<u64, Reason> {
@@ -260,6 +303,12 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn forward<F: Frame>(&self, frame: &mut F, packet: &Packet, tracked: Tracked, exit: Exit) -> Outcome {
         forward::forward(frame, self, packet, tracked, exit)
+    }
+
+    /// [`crc32c::update`].
+    #[inline(always)]
+    fn update_crc(&self, field: u32, old: u32, new: u32, length: u32) -> u32 {
+        crc32c::update(field, old, new, length)
     }
 
     /// [`icmp::translate`].

@@ -9,16 +9,19 @@ use std::{thread::sleep, time::Duration};
 pub struct Args {
     /// The interface.
     interface: String,
-    /// Which program: redirect, sink, pass.
+    /// Which program: redirect, remembering_redirect, sink, pass.
     program: String,
-    /// Index of the interface that `redirect` sends to.
+    /// Index of the interface that is redirected to.
     #[arg(long, default_value_t = 0)]
     egress: u32,
+    /// Flows that `remembering_redirect` takes.
+    #[arg(long, default_value_t = 1)]
+    flows: u32,
 }
 
 /// Attaches, says so, and waits for its end.
 pub fn run(args: &Args) {
-    let mut programs = Programs::load(args.egress, 1);
+    let mut programs = Programs::load(args.egress, args.flows);
     programs.program(&args.program).attach(&args.interface, XdpMode::Driver).unwrap();
     println!("attached");
     loop {

@@ -33,7 +33,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// `egress` is where `redirect` sends, `flows` how many `memory` takes.
+    /// `egress` is where is redirected to, `flows` how many are remembered.
     pub fn load(egress: u32, flows: u32) -> Self {
         let mut ebpf = EbpfLoader::new()
             .override_global("EGRESS", &egress, true)

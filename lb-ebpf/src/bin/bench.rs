@@ -105,30 +105,44 @@ mod program {
 
     /// The cache lines that a packet of a standing connection needs, and nothing else: a bucket of an index, then both
     /// lines of the slot that it leads to.
-    #[xdp(frags)]
-    pub fn memory(context: XdpContext) -> u32 {
+    #[inline(always)]
+    fn remember(context: &XdpContext) -> Option<()> {
         let (start, end) = (context.data(), context.data_end());
         if start + WORDS * 8 > end {
-            return XDP_ABORTED;
+            return None;
         }
         // SAFETY: in bounds.
         let (address, port) = unsafe {
             (*((start + SOURCE_ADDRESS) as *const [u8; 2]), *((start + SOURCE_PORT) as *const u16))
         };
         let flow = ((address[1] as u32) << 14) | (u16::from_be(port) as u32).wrapping_sub(1024);
-        let bucket = flow.wrapping_mul(0x85eb_ca6b) >> (32 - BUCKET_BITS);
-        let Some(bucket) = BUCKETS.get(bucket) else { return XDP_ABORTED };
+        let bucket = BUCKETS.get(flow.wrapping_mul(0x85eb_ca6b) >> (32 - BUCKET_BITS))?;
         // Always 0, but the processor has to wait for it.
-        let Some(slot) = SLOTS.get(flow + bucket[0] as u32) else { return XDP_ABORTED };
-        if core::hint::black_box(slot[0]) | core::hint::black_box(slot[8]) == 0 {
-            XDP_TX
-        } else {
-            XDP_ABORTED
-        }
+        let slot = SLOTS.get(flow + bucket[0] as u32)?;
+        (core::hint::black_box(slot[0]) | core::hint::black_box(slot[8]) == 0).then_some(())
+    }
+
+    #[xdp(frags)]
+    pub fn memory(context: XdpContext) -> u32 {
+        remember(&context).map_or(XDP_ABORTED, |()| XDP_TX)
     }
 
     #[xdp(frags)]
     pub fn redirect(_context: XdpContext) -> u32 {
+        to_egress()
+    }
+
+    /// What every forwarder that knows its connections has to do.
+    #[xdp(frags)]
+    pub fn remembering_redirect(context: XdpContext) -> u32 {
+        match remember(&context) {
+            Some(()) => to_egress(),
+            None => XDP_ABORTED,
+        }
+    }
+
+    #[inline(always)]
+    fn to_egress() -> u32 {
         // SAFETY: takes any number.
         unsafe { bpf_redirect(EGRESS.load(), 0) as u32 }
     }

@@ -3,8 +3,8 @@
 
 use super::partial;
 use crate::{
-    Frame, Outcome, Reason, Tables,
-    checksum::{Change, crc32c},
+    Frame, Outcome, Reason, Steps, Tables,
+    checksum::Change,
     nexthop::{self, Exit},
     packet::{Flow, Packet, bits},
     snat,
@@ -18,7 +18,7 @@ use lb_common::{
 
 /// Rewrites a packet of a connection, and decides how it leaves.
 #[inline(always)]
-pub fn forward<F: Frame, T: Tables>(
+pub fn forward<F: Frame, T: Steps>(
     frame: &mut F,
     tables: &T,
     packet: &Packet,
@@ -45,6 +45,8 @@ pub fn forward<F: Frame, T: Tables>(
     if partial::is_partial(frame, packet)? {
         store_ports(frame, packet, &after)?;
         partial::complete(frame, packet, &after, exit.is_err() || frame.keeps_buffer())?;
+    } else if packet.flow.protocol as u8 == protocol::SCTP {
+        update_sctp(frame, tables, packet, &after)?;
     } else {
         update(frame, packet, &after)?;
     }
@@ -82,7 +84,7 @@ pub fn after<T: Tables>(tables: &T, connection: &Connection, flow: &Flow, direct
     }
 }
 
-/// Rewrites a packet whose checksum is not partial, and sends it by a next hop that is known.
+/// Rewrites a packet of TCP or UDP whose checksum is not partial, and sends it by a next hop that is known.
 #[inline(always)]
 pub fn send<F: Frame>(
     frame: &mut F,
@@ -104,14 +106,11 @@ fn leave<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, hop: &NextHop) 
     })
 }
 
-/// Stores the ports of `after` and corrects the transport checksum.
+/// Stores the ports of `after` and corrects the checksum of TCP or UDP.
 #[inline(always)]
 fn update<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), Reason> {
     if !packet.has_transport() {
         return Ok(());
-    }
-    if packet.flow.protocol as u8 == protocol::SCTP {
-        return update_sctp(frame, packet, after);
     }
     let place = partial::place(packet);
     let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
@@ -129,7 +128,15 @@ fn update<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), 
 
 /// The same for SCTP, whose CRC covers no address. It is zero where the kernel has yet to make it.
 #[inline(always)]
-fn update_sctp<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), Reason> {
+fn update_sctp<F: Frame, T: Steps>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    after: &Flow,
+) -> Result<(), Reason> {
+    if !packet.has_transport() {
+        return Ok(());
+    }
     let place = packet.transport as usize + sctp::CHECKSUM;
     let old: u32 = frame.load(packet.transport as usize).ok_or(Reason::RewriteFailed)?;
     let ports = [after.source_port, after.destination_port];
@@ -138,7 +145,7 @@ fn update_sctp<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result
     if packet.is_whole() && old != new && !partial::is_open_sctp(frame, packet) {
         let sum: u32 = frame.load(place).ok_or(Reason::RewriteFailed)?;
         let length = packet.end - packet.transport;
-        frame.store(place, crc32c::update(sum, old, new, length))?;
+        frame.store(place, tables.update_crc(sum, old, new, length))?;
     }
     store_ports(frame, packet, after)
 }

@@ -7,17 +7,25 @@
 use super::{frame::Buffer, tables::Maps};
 use crate::shell::Context;
 use core::{hint::black_box, ptr::null_mut};
+use lb_common::{scheduler::NO_BACKEND, service::Service};
 use lb_ebpf::{
     Frame, Outcome, Reason, Steps,
     answer::{self, Answer},
     arrival,
+    checksum::crc32c,
     connection::{self, Tracked},
     forward::{self, toa},
     icmp, mark, nexthop,
     nexthop::Exit,
     open::{self, Choice},
-    packet::Packet,
-    persistence, sip, snat,
+    packet::{Flow, Packet},
+    persistence,
+    schedule::{
+        self,
+        lightest::{self, Weigh},
+        locality,
+    },
+    sip, snat,
 };
 
 impl Steps for Maps {
@@ -40,6 +48,36 @@ impl Steps for Maps {
     #[inline(always)]
     fn schedule<F: Frame>(&self, _frame: &F, packet: &Packet) -> Result<Choice, Reason> {
         choice(unsafe { lb_schedule(self.context, packet) })
+    }
+
+    #[inline(always)]
+    fn next_turn(&self, service: &Service, word: u64) -> u64 {
+        unsafe { lb_next_turn(service, word) }
+    }
+
+    #[inline(always)]
+    fn lightest_of_blocks(&self, service: &Service, weigh: Weigh) -> Option<u32> {
+        position(unsafe { lb_lightest(service, weigh as u32) })
+    }
+
+    #[inline(always)]
+    fn look_into_block(&self, service: &Service, block: u32, weigh: Weigh) -> u32 {
+        unsafe { lb_look_into_block(service, block, weigh as u32) }
+    }
+
+    #[inline(always)]
+    fn look_into_group(&self, service: &Service, group: u32, weigh: Weigh) -> u32 {
+        unsafe { lb_look_into_group(service, group, weigh as u32) }
+    }
+
+    #[inline(always)]
+    fn recall(&self, service: &Service, flow: &Flow) -> Option<u32> {
+        position(unsafe { lb_recall(service, flow) })
+    }
+
+    #[inline(always)]
+    fn learn(&self, service: &Service, flow: &Flow, chosen: u32) {
+        unsafe { lb_learn(service, flow, chosen) };
     }
 
     #[inline(always)]
@@ -117,6 +155,11 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
+    fn update_crc(&self, field: u32, old: u32, new: u32, length: u32) -> u32 {
+        unsafe { lb_update_crc(field, old, new, length) }
+    }
+
+    #[inline(always)]
     fn translate<F: Frame>(&self, _frame: &mut F, packet: &Packet, tracked: Tracked, exit: Exit) -> Outcome {
         unpack(unsafe { lb_translate(self.context, packet, tracked.code(), exit_code(exit)) })
     }
@@ -165,6 +208,11 @@ fn pack_result(result: Result<u32, Reason>) -> u64 {
         Ok(value) => (FINE as u64) << 32 | value as u64,
         Err(reason) => reason as u64,
     }
+}
+
+#[inline(always)]
+fn position(number: u32) -> Option<u32> {
+    if number == NO_BACKEND { None } else { Some(number) }
 }
 
 /// A choice that was not made stands above the number of its reason; it is no slot of a template.
@@ -226,6 +274,50 @@ unsafe extern "C" fn lb_mark(packet: *const Packet) -> u32 {
 unsafe extern "C" fn lb_schedule(context: *mut Context, packet: *const Packet) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return FAILED | Reason::Raced as u64 };
     pack_choice(open::schedule(&Buffer::of(context), &Maps { context }, packet))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_next_turn(service: *const Service, word: u64) -> u64 {
+    let Some(service) = (unsafe { service.as_ref() }) else { return 0 };
+    schedule::next_turn(&UNROUTED, service, word)
+}
+
+// The compiler would find these three short enough to be repeated wherever they are called.
+#[inline(never)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_lightest(service: *const Service, weigh: u32) -> u32 {
+    let Some(service) = (unsafe { service.as_ref() }) else { return NO_BACKEND };
+    lightest::of_blocks(&UNROUTED, service, Weigh::from_number(weigh)).unwrap_or(NO_BACKEND)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_look_into_block(service: *const Service, block: u32, weigh: u32) -> u32 {
+    let Some(service) = (unsafe { service.as_ref() }) else { return 0 };
+    lightest::look_into_block(&UNROUTED, service, block, Weigh::from_number(weigh))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_look_into_group(service: *const Service, group: u32, weigh: u32) -> u32 {
+    let Some(service) = (unsafe { service.as_ref() }) else { return 0 };
+    lightest::look_into_group(&UNROUTED, service, group, Weigh::from_number(weigh))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_recall(service: *const Service, flow: *const Flow) -> u32 {
+    let (Some(service), Some(flow)) = (unsafe { (service.as_ref(), flow.as_ref()) }) else {
+        return NO_BACKEND;
+    };
+    locality::known(&UNROUTED, service, flow).unwrap_or(NO_BACKEND)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_learn(service: *const Service, flow: *const Flow, chosen: u32) -> u32 {
+    if let (Some(service), Some(flow)) = unsafe { (service.as_ref(), flow.as_ref()) } {
+        locality::learn(&UNROUTED, service, flow, chosen);
+    }
+    0
 }
 
 #[unsafe(no_mangle)]
@@ -318,6 +410,12 @@ unsafe extern "C" fn lb_forward(context: *mut Context, packet: *const Packet, co
         Tracked::from_code(code),
         exit(number),
     ))
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_update_crc(field: u32, old: u32, new: u32, length: u32) -> u32 {
+    crc32c::update(field, old, new, length)
 }
 
 #[unsafe(no_mangle)]

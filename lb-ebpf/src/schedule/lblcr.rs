@@ -6,38 +6,34 @@
 //! packet.
 
 use super::{
-    Request, available,
-    lblc::{is_busy, is_over, recall, remember},
+    available,
     lightest::Lightest,
-    member, overhead, wlc,
+    locality::{is_busy, is_over, recall, remember},
+    member, overhead,
 };
-use crate::Tables;
+use crate::{Tables, packet::Flow};
 use lb_common::{
-    cache::{Cache, backend, entry, position},
+    cache::{Cache, backend, position},
     service::Service,
     sysctl::Sysctl,
 };
 
 #[inline(always)]
-pub(super) fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
-    let mut known = recall(tables, service, request, Sysctl::LblcrExpiration);
-    if let Some(cache) = &mut known {
-        let chosen = lightest(tables, service, cache);
-        if cache.size > 1 && is_over(tables, cache.changed, Sysctl::LblcrExpiration) {
-            shrink(tables, service, cache);
-        }
-        if let Some(position) = chosen
-            && !is_busy(tables, service, position)
-        {
-            return chosen;
-        }
+pub(super) fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Option<u32> {
+    let cache = recall(tables, service, flow, Sysctl::LblcrExpiration)?;
+    let chosen = lightest(tables, service, cache);
+    if cache.size > 1 && is_over(tables, cache.changed, Sysctl::LblcrExpiration) {
+        shrink(tables, service, cache);
     }
-    let chosen = wlc::choose(tables, service)?;
-    let backend = member(tables, service, chosen)?.backend;
-    if let Some(cache) = known.or_else(|| remember(tables, service, request)) {
-        join(tables, cache, entry(backend, chosen));
+    chosen.filter(|&position| !is_busy(tables, service, position))
+}
+
+#[inline(always)]
+pub(super) fn learn<T: Tables>(tables: &T, service: &Service, flow: &Flow, entry: u32) {
+    let known = recall(tables, service, flow, Sysctl::LblcrExpiration);
+    if let Some(cache) = known.or_else(|| remember(tables, service, flow)) {
+        join(tables, cache, entry);
     }
-    Some(chosen)
 }
 
 /// The least loaded member of the set; of equals, the one that joined last.

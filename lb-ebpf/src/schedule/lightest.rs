@@ -5,11 +5,12 @@
 //! there are groups, and blocks in the few groups that changed, and members in the few blocks; what it
 //! finds is what a look at the whole list would.
 
-use super::{available, is_current, member};
-use crate::Tables;
+use super::{available, is_current, member, overhead, sed::delay};
+use crate::{Steps, Tables};
 use lb_common::{
     backend::{Backend, Member},
-    block::{Block, GROUP, MEMBERS, group, has_groups},
+    block::{self, Block, GROUP, MEMBERS, has_groups},
+    limits::BACKENDS_PER_SERVICE,
     service::Service,
 };
 
@@ -40,40 +41,48 @@ impl Lightest {
         if self.weight == 0 { None } else { Some(self.position) }
     }
 
-    /// Offers the members from a position on, as many as a block has.
+    /// Offers the members of a block.
     #[inline(always)]
-    fn offer_members<T: Tables>(&mut self, tables: &T, service: &Service, first: u32, weigh: impl Weigh) {
-        // Two at a time: a step is a call.
-        tables.each(MEMBERS / 2, |step| {
-            let position = first + 2 * step;
-            self.offer_at(tables, service, position, weigh)
-                && self.offer_at(tables, service, position + 1, weigh)
-        });
+    fn offer_members<T: Tables>(&mut self, tables: &T, service: &Service, block: u32, weigh: Weigh) {
+        let first = block * MEMBERS;
+        // From a number that the verifier knows.
+        for step in 0..MEMBERS {
+            if !self.offer_at(tables, service, first + step, weigh) {
+                break;
+            }
+        }
     }
 
-    /// Offers the best members of the blocks from a number on, as many as a group has.
+    /// Offers the best members of the blocks of a group.
     #[inline(always)]
-    fn offer_blocks<T: Tables>(&mut self, tables: &T, service: &Service, first: u32, weigh: impl Weigh) {
-        tables.each(GROUP, |step| {
-            let (number, from) = (first + step, (first + step) * MEMBERS);
-            let look = |best: &mut Self| best.offer_members(tables, service, from, weigh);
-            if from < service.count {
-                let position = remembered(tables, service.first / MEMBERS + number, look);
-                self.offer_at(tables, service, position.wrapping_sub(1), weigh);
+    fn offer_blocks<T: Steps>(&mut self, tables: &T, service: &Service, group: u32, weigh: Weigh) {
+        for step in 0..GROUP {
+            let block = group * GROUP + step;
+            if block * MEMBERS >= service.count {
+                break;
             }
-            from < service.count
-        });
+            let look = || tables.look_into_block(service, block, weigh);
+            let position = remembered(tables, service.first / MEMBERS + block, look);
+            self.offer_at(tables, service, position.wrapping_sub(1), weigh);
+        }
+    }
+
+    /// Offers the best members of all groups.
+    #[inline(always)]
+    fn offer_groups<T: Steps>(&mut self, tables: &T, service: &Service, weigh: Weigh) {
+        for group in 0..BACKENDS_PER_SERVICE / (GROUP * MEMBERS) {
+            if group * GROUP * MEMBERS >= service.count {
+                break;
+            }
+            let look = || tables.look_into_group(service, group, weigh);
+            let position = remembered(tables, place(service, group), look);
+            self.offer_at(tables, service, position.wrapping_sub(1), weigh);
+        }
     }
 
     /// Offers the member at a position, if it may be given a connection. `false` past the list.
     #[inline(always)]
-    fn offer_at<T: Tables>(
-        &mut self,
-        tables: &T,
-        service: &Service,
-        position: u32,
-        weigh: impl Weigh,
-    ) -> bool {
+    fn offer_at<T: Tables>(&mut self, tables: &T, service: &Service, position: u32, weigh: Weigh) -> bool {
         let Some(member) = member(tables, service, position) else { return false };
         if let Some(backend) = available(tables, member) {
             self.offer(position, weigh.weight(member), weigh.load(backend));
@@ -82,35 +91,70 @@ impl Lightest {
     }
 }
 
-/// What a scheduler compares.
-pub(super) trait Weigh: Copy {
+/// What a scheduler compares. Data and not a type, so that one copy of the code serves all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Weigh {
+    /// `lc`.
+    Overhead,
+    /// `wlc`.
+    OverheadForWeight,
+    /// `sed`.
+    DelayForWeight,
+    /// `nq`.
+    IdleFirst,
+}
+
+impl Weigh {
+    /// The one with a number; any for a number that no other has.
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Overhead,
+            1 => Self::OverheadForWeight,
+            2 => Self::DelayForWeight,
+            _ => Self::IdleFirst,
+        }
+    }
+
     /// What a backend carries.
-    fn load(self, backend: &Backend) -> u64;
+    #[inline(always)]
+    fn load(self, backend: &Backend) -> u64 {
+        match self {
+            Self::Overhead | Self::OverheadForWeight => overhead(backend),
+            // Of no load at all, an idle member is lighter than any other of any weight, and the first stays.
+            Self::IdleFirst if backend.active() == 0 => 0,
+            Self::DelayForWeight | Self::IdleFirst => delay(backend),
+        }
+    }
 
     /// What it should carry, relative to others.
     #[inline(always)]
     fn weight(self, member: &Member) -> u32 {
-        member.weight
+        if self == Self::Overhead { 1 } else { member.weight }
     }
 }
 
 /// The member with the least load for its weight, of those that may be given a connection; of equals,
 /// the first in the list.
 #[inline(always)]
-pub(super) fn lightest<T: Tables>(tables: &T, service: &Service, weigh: impl Weigh) -> Option<u32> {
+pub(super) fn lightest<T: Steps>(tables: &T, service: &Service, weigh: Weigh) -> Option<u32> {
+    if has_blocks(tables, service) {
+        return tables.lightest_of_blocks(service, weigh);
+    }
     let mut best = Lightest::none();
-    if !has_blocks(tables, service) {
-        tables.each(service.count, |position| best.offer_at(tables, service, position, weigh));
-    } else if !has_groups(service.count) {
-        best.offer_blocks(tables, service, 0, weigh);
+    tables.each(service.count, |position| best.offer_at(tables, service, position, weigh));
+    best.position()
+}
+
+/// The same, of a list whose blocks are kept.
+#[inline(always)]
+pub fn of_blocks<T: Steps>(tables: &T, service: &Service, weigh: Weigh) -> Option<u32> {
+    let mut best = Lightest::none();
+    if has_groups(service.count) {
+        best.offer_groups(tables, service, weigh);
     } else {
-        tables.each(service.count.div_ceil(GROUP * MEMBERS), |number| {
-            let first = number * GROUP;
-            let look = |best: &mut Lightest| best.offer_blocks(tables, service, first, weigh);
-            let position = remembered(tables, group(service.first / MEMBERS + first), look);
-            best.offer_at(tables, service, position.wrapping_sub(1), weigh);
-            true
-        });
+        best.offer_blocks(tables, service, 0, weigh);
     }
     best.position()
 }
@@ -123,14 +167,40 @@ fn has_blocks<T: Tables>(tables: &T, service: &Service) -> bool {
         && tables.turn(service.id).is_some_and(|turn| is_current(*turn, service) && turn.position() != 0)
 }
 
-/// The position, from 1, of the best member of a block or of a group, which `look` looks for if something has
-/// changed; 0 when none can take a connection.
+/// The position, from 1, of the best member of a block or of a group, by `look` if something has changed; 0 when
+/// none can take a connection.
 #[inline(always)]
-fn remembered<T: Tables>(tables: &T, number: u32, look: impl FnOnce(&mut Lightest)) -> u32 {
-    let Some(block) = tables.block(number) else { return 0 };
-    if block.is_current() {
-        return block.position();
+fn remembered<T: Tables>(tables: &T, number: u32, look: impl FnOnce() -> u32) -> u32 {
+    match tables.block(number) {
+        Some(block) if block.is_current() => block.position(),
+        Some(_) => look(),
+        None => 0,
     }
+}
+
+/// The same of a block of a service's list, by a look at its members.
+#[inline(always)]
+pub fn look_into_block<T: Tables>(tables: &T, service: &Service, block: u32, weigh: Weigh) -> u32 {
+    look_into(tables, service.first / MEMBERS + block, |best| {
+        best.offer_members(tables, service, block, weigh);
+    })
+}
+
+/// The same of a group, by a look at its blocks.
+#[inline(always)]
+pub fn look_into_group<T: Steps>(tables: &T, service: &Service, group: u32, weigh: Weigh) -> u32 {
+    look_into(tables, place(service, group), |best| best.offer_blocks(tables, service, group, weigh))
+}
+
+/// Where a group of a service's list lies in the map of blocks.
+#[inline(always)]
+const fn place(service: &Service, group: u32) -> u32 {
+    block::group(service.first / MEMBERS + group * GROUP)
+}
+
+#[inline(always)]
+fn look_into<T: Tables>(tables: &T, number: u32, look: impl FnOnce(&mut Lightest)) -> u32 {
+    let Some(block) = tables.block(number) else { return 0 };
     // A barrier: what is seen of the members is at least as new.
     let changes = tables.add(&mut block.changes, 0);
     let mut best = Lightest::none();
@@ -148,7 +218,7 @@ fn remembered<T: Tables>(tables: &T, number: u32, look: impl FnOnce(&mut Lightes
 pub fn changed<T: Tables>(tables: &T, backend: &Backend) {
     let Some(number) = backend.block.checked_sub(1) else { return };
     // First the block, then its group: who finds the group unchanged would have found all its blocks so.
-    for number in [number.into(), group(number.into())] {
+    for number in [number.into(), block::group(number.into())] {
         if let Some(block) = tables.block(number) {
             tables.add(&mut block.changes, 1);
         }

@@ -1,8 +1,8 @@
 //! Maglev hashing (Eisenbud et al., NSDI 2016, §3.4) over the client's address, and port with
 //! `mh-port`.
 
-use super::{BUSY, Request, looked_up, sh::source, usable};
-use crate::Tables;
+use super::{BUSY, looked_up, sh::source, usable};
+use crate::{Tables, packet::Flow};
 use lb_common::{
     scheduler::{MAGLEV_SLOTS, flags},
     service::Service,
@@ -12,8 +12,8 @@ use lb_common::{
 pub(crate) const START_KEY: u64 = 2_654_435_761;
 
 #[inline(always)]
-pub(super) fn choose<T: Tables>(tables: &T, service: &Service, request: &Request) -> Option<u32> {
-    let source = source(service, request);
+pub(super) fn choose<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Option<u32> {
+    let source = source(service, flow);
     let start = hash(source, START_KEY) % MAGLEV_SLOTS;
     let chosen = looked_up(tables, service, start);
     if chosen != BUSY || service.scheduler_flags & flags::FALLBACK == 0 {

@@ -1,17 +1,17 @@
 //! Round robin: the next in the list after the one used last. Weights say no more than whether.
 
 use super::{is_current, take_turn, weight};
-use crate::Tables;
+use crate::{Steps, Tables};
 use lb_common::{scheduler::Turn, service::Service};
 
 #[inline(always)]
-pub(super) fn choose<T: Tables>(tables: &T, service: &Service) -> Option<u32> {
-    take_turn(tables, service, |word| next(tables, service, word))
+pub(super) fn choose<T: Steps>(tables: &T, service: &Service) -> Option<u32> {
+    take_turn(tables, service)
 }
 
-/// The turn after the one in `word`. Not inlined: two places call it.
-#[inline(never)]
-fn next<T: Tables>(tables: &T, service: &Service, word: u64) -> u64 {
+/// The turn after the one in `word`.
+#[inline(always)]
+pub(super) fn next<T: Tables>(tables: &T, service: &Service, word: u64) -> u64 {
     let turn = Turn { word };
     let last = if is_current(turn, service) { turn.position() } else { service.start };
     let from = if last < service.count { last } else { 0 };

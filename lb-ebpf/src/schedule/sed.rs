@@ -1,22 +1,12 @@
 //! Shortest expected delay: the least active connections for the weight, the new one included.
 
 use super::lightest::{Weigh, lightest};
-use crate::Tables;
+use crate::Steps;
 use lb_common::{backend::Backend, service::Service};
 
 #[inline(always)]
-pub(super) fn choose<T: Tables>(tables: &T, service: &Service) -> Option<u32> {
-    lightest(tables, service, Sed)
-}
-
-#[derive(Clone, Copy)]
-struct Sed;
-
-impl Weigh for Sed {
-    #[inline(always)]
-    fn load(self, backend: &Backend) -> u64 {
-        delay(backend)
-    }
+pub(super) fn choose<T: Steps>(tables: &T, service: &Service) -> Option<u32> {
+    lightest(tables, service, Weigh::DelayForWeight)
 }
 
 /// What the new connection would wait for.

@@ -5,20 +5,20 @@
 //! gets a connection.
 
 use super::{is_current, take_turn, weight};
-use crate::Tables;
+use crate::{Steps, Tables};
 use lb_common::{scheduler::Turn, service::Service};
 
 #[inline(always)]
-pub(super) fn choose<T: Tables>(tables: &T, service: &Service) -> Option<u32> {
+pub(super) fn choose<T: Steps>(tables: &T, service: &Service) -> Option<u32> {
     if service.greatest == 0 {
         return None;
     }
-    take_turn(tables, service, |word| next(tables, service, word))
+    take_turn(tables, service)
 }
 
-/// The turn after the one in `word`. Not inlined: two places call it.
-#[inline(never)]
-fn next<T: Tables>(tables: &T, service: &Service, word: u64) -> u64 {
+/// The turn after the one in `word`.
+#[inline(always)]
+pub(super) fn next<T: Tables>(tables: &T, service: &Service, word: u64) -> u64 {
     let turn = Turn { word };
     let top = top(service.greatest, service.divisor);
     let (last, level) =

@@ -4,13 +4,15 @@ use lb_common::{
     address::Address,
     backend::{ACTIVE, Backend, INACTIVE, Member, state},
     block::{Block, MEMBERS, alignment, group},
+    protocol,
     scheduler::{Scheduler, Turn},
     service::Service,
 };
 use lb_ebpf::{
     host::HostTables,
+    packet::Flow,
     plan::{Plan, blocks_kept, has_blocks, plan, start},
-    schedule::{Request, bound, choose, lightest::changed},
+    schedule::{bound, choose, lightest::changed},
 };
 use std::net::IpAddr;
 
@@ -115,13 +117,13 @@ impl Balancer {
         changed(&self.tables, self.backend(index));
     }
 
-    pub fn choose(&self, request: &Request) -> Option<Member> {
+    pub fn choose(&self, request: &Flow) -> Option<Member> {
         let place = choose(&self.tables, &self.service, request)?;
         self.tables.members.get(place as usize).copied()
     }
 
     /// The backend that the next connection of a client goes to. It counts as what `counted` says.
-    pub fn connect(&self, request: &Request, counted: u64) -> Option<u32> {
+    pub fn connect(&self, request: &Flow, counted: u64) -> Option<u32> {
         let member = self.choose(request)?;
         let backend = self.backend(member.backend);
         backend.connections += counted;
@@ -146,16 +148,16 @@ pub fn ip(octets: [u8; 4]) -> Address {
     IpAddr::from(octets).into()
 }
 
-pub fn request() -> Request {
+pub fn request() -> Flow {
     from(ip([192, 168, 2, 10]), 20_001)
 }
 
-pub fn from(client: Address, port: u16) -> Request {
-    Request {
-        client,
+pub fn from(client: Address, port: u16) -> Flow {
+    Flow {
+        source: client,
         destination: ip([192, 168, 2, 200]),
-        client_port: port.to_be(),
+        source_port: port.to_be(),
         destination_port: 8080_u16.to_be(),
-        reserved: 0,
+        protocol: protocol::TCP.into(),
     }
 }

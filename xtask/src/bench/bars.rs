@@ -71,7 +71,10 @@ pub fn of(rows: &[Row]) -> Vec<Bar> {
     for (case, peer, wanted) in [("1,024 flows", "Katran 0.73", 0.85), ("65,536 flows", "Katran 0.53", 0.70)]
     {
         let share = rows.times(Part::Wire, case, "bare redirect", "ours");
-        bar(&format!("one core, share of a bare redirect, {case}"), peer, false, wanted, "", share, None);
+        let limit = rows.times(Part::Wire, case, "bare redirect", "redirect, remembering");
+        let because =
+            limit.map(|share| format!("one that only reads a connection's three cache lines has {share:.2}"));
+        bar(&format!("one core, share of a bare redirect, {case}"), peer, false, wanted, "", share, because);
     }
     let times = rows.times(Part::Wire, "new connections", "nftables", "ours");
     let limit = rows.times(Part::Wire, "new connections", "nftables", "bare redirect");

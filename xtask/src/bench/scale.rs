@@ -55,7 +55,7 @@ pub fn run(packet: &Packet, lb_ctl: &Path) -> Result<Vec<Row>> {
     steps.next("loading");
     let mut wire = Wire::new(packet, lb_ctl)?;
     let sink = wire.sink.clone();
-    wire.attach(&sink, "sink0", "pass", 0)?;
+    wire.attach(&sink, "sink0", "pass", &[])?;
     let balancer = &wire.balancer;
     let mut loads = Vec::new();
     for _ in 0..ROUNDS {

@@ -38,24 +38,32 @@ const EXTENT: Extent =
 /// Measures everybody who can be measured on this machine.
 pub fn run(packet: &Packet, lb_ctl: &std::path::Path) -> Result<Vec<Row>> {
     let mut wires = Vec::new();
-    for contender in [Contender::Redirect, Contender::Ours, Contender::Nftables, Contender::Routing] {
+    use Contender::{Nftables, Ours, Redirect, Remembering, Routing};
+    for contender in [Redirect, Remembering, Ours, Nftables, Routing] {
         wires.push((contender, contender.set_up(packet, lb_ctl)?));
     }
-    let steps = Steps::new("packets through one core", wires.len() * 3 * EXTENT.rounds);
+    let each = |case: &Case| wires.iter().filter(|(contender, _)| contender.takes(case.flows)).count();
+    let rounds = EXTENT.cases().iter().map(each).sum::<usize>() * EXTENT.rounds;
+    let steps = Steps::new("packets through one core", rounds);
     compare(&wires, &EXTENT, |what| steps.next(what))
+}
+
+impl Extent {
+    fn cases(&self) -> Vec<Case> {
+        let [standing, new] = self.packets;
+        let case = |name, flows| Case { name, flows, opens: false, packets: standing };
+        let mut cases = vec![case("1,024 flows", 1 << 10)];
+        cases.extend(self.many_flows.map(|flows| case("65,536 flows", flows)));
+        cases.push(Case { name: "new connections", flows: 1 << 22, opens: true, packets: new });
+        cases
+    }
 }
 
 /// The rounds, each with every contender once in every case.
 pub fn compare(wires: &[(Contender, Wire)], extent: &Extent, progress: impl Fn(&str)) -> Result<Vec<Row>> {
-    let [standing, new] = extent.packets;
-    let mut cases = vec![Case { name: "1,024 flows", flows: 1 << 10, opens: false, packets: standing }];
-    if let Some(flows) = extent.many_flows {
-        cases.push(Case { name: "65,536 flows", flows, opens: false, packets: standing });
-    }
-    cases.push(Case { name: "new connections", flows: 1 << 22, opens: true, packets: new });
-
     let mut rows = Vec::new();
-    for case in &cases {
+    for case in &extent.cases() {
+        let wires: Vec<_> = wires.iter().filter(|(contender, _)| contender.takes(case.flows)).collect();
         let mut of_case: Vec<_> = wires
             .iter()
             .map(|(contender, _)| Row {
@@ -63,7 +71,7 @@ pub fn compare(wires: &[(Contender, Wire)], extent: &Extent, progress: impl Fn(&
                 ..Row::new(extent.part, case.name, contender.name(), "ns", Vec::new())
             })
             .collect();
-        for (contender, wire) in wires.iter().filter(|_| !case.opens) {
+        for (contender, wire) in wires.iter().copied().filter(|_| !case.opens) {
             for flags in contender.opening() {
                 wire.send(&Send {
                     flags,
@@ -74,10 +82,10 @@ pub fn compare(wires: &[(Contender, Wire)], extent: &Extent, progress: impl Fn(&
                 })?;
             }
         }
-        let before = connections(wires)?;
+        let before = connections(&wires)?;
         let mut first = 0;
         for _ in 0..extent.rounds {
-            for ((contender, wire), row) in wires.iter().zip(&mut of_case) {
+            for ((contender, wire), row) in wires.iter().copied().zip(&mut of_case) {
                 progress(&format!("{}: {}", case.name, contender.name()));
                 let flags = if case.opens { "syn" } else { "ack" };
                 let send = Send { flags, flows: case.flows, first, count: case.packets, ..contender.send() };
@@ -89,7 +97,9 @@ pub fn compare(wires: &[(Contender, Wire)], extent: &Extent, progress: impl Fn(&
         }
         // In an emulated machine the first ones may have ended before the last are opened.
         if case.opens && extent.part == Part::Wire {
-            for (((contender, _), before), after) in wires.iter().zip(before).zip(connections(wires)?) {
+            for (((contender, _), before), after) in
+                wires.iter().copied().zip(before).zip(connections(&wires)?)
+            {
                 let opened = after.zip(before).map(|(after, before)| after.saturating_sub(before));
                 // A few of the flows were there.
                 let enough = opened.is_none_or(|opened| opened >= u64::from(first) * 95 / 100);
@@ -101,6 +111,6 @@ pub fn compare(wires: &[(Contender, Wire)], extent: &Extent, progress: impl Fn(&
     Ok(rows)
 }
 
-fn connections(wires: &[(Contender, Wire)]) -> Result<Vec<Option<u64>>> {
+fn connections(wires: &[&(Contender, Wire)]) -> Result<Vec<Option<u64>>> {
     wires.iter().map(|(contender, wire)| contender.connections(wire)).collect()
 }

@@ -10,12 +10,16 @@ use crate::bench::packet::Packet;
 /// Where clients send to.
 pub const VIP: &str = "10.9.0.1:80";
 const BACKEND: &str = "10.9.1.11:80";
+/// Flows that the limit for forwarders that remember has memory for.
+const REMEMBERED: u32 = 1 << 16;
 
 /// One of those compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Contender {
     /// An XDP program that redirects and does nothing else: the limit for a forwarder.
     Redirect,
+    /// The same, once it has read as much memory as a connection takes: the limit for one that knows its connections.
+    Remembering,
     Ours,
     /// The kernel's DNAT with connection tracking.
     Nftables,
@@ -28,6 +32,7 @@ impl Contender {
     pub fn name(self) -> &'static str {
         match self {
             Self::Redirect => "bare redirect",
+            Self::Remembering => "redirect, remembering",
             Self::Ours => "ours",
             Self::Nftables => "nftables",
             Self::Routing => "plain routing",
@@ -39,17 +44,19 @@ impl Contender {
     pub fn set_up(self, packet: &Packet, lb_ctl: &Path) -> Result<Wire> {
         let mut wire = Wire::new(packet, lb_ctl)?;
         let (balancer, sink) = (wire.balancer.clone(), wire.sink.clone());
-        if matches!(self, Self::Redirect | Self::Ours) {
-            wire.attach(&sink, "sink0", "sink", 0)?;
+        if matches!(self, Self::Redirect | Self::Remembering | Self::Ours) {
+            wire.attach(&sink, "sink0", "sink", &[])?;
         } else {
             // The kernel takes what was redirected into a veth only so.
             balancer.run(["ethtool", "-K", "lan0", "gro", "on"])?;
         }
         match self {
-            Self::Redirect => {
+            Self::Redirect | Self::Remembering => {
                 let link = balancer.ip("-o link show lan1")?;
-                let index = link.split(':').next().and_then(|number| number.trim().parse().ok());
-                wire.attach(&balancer, "lan0", "redirect", index.context("no index of lan1")?)?;
+                let index = link.split(':').next().context("no index of lan1")?.trim();
+                let program = if self == Self::Redirect { "redirect" } else { "remembering_redirect" };
+                let flows = REMEMBERED.to_string();
+                wire.attach(&balancer, "lan0", program, &["--egress", index, "--flows", &flows])?;
             }
             Self::Ours => {
                 balancer.lb_ctl(["load", "lan0", "lan1", "--mode", "native"])?;
@@ -74,6 +81,11 @@ impl Contender {
         Ok(wire)
     }
 
+    /// Whether it can be sent so many.
+    pub fn takes(self, flows: u32) -> bool {
+        self != Self::Remembering || flows <= REMEMBERED
+    }
+
     /// What it is sent, but for flows and numbers.
     pub fn send(self) -> Send {
         let to = if self == Self::Routing { BACKEND } else { VIP };
@@ -83,7 +95,7 @@ impl Contender {
     /// The packets of a client that make a connection stand.
     pub fn opening(self) -> Vec<&'static str> {
         match self {
-            Self::Redirect | Self::Routing => vec![],
+            Self::Redirect | Self::Remembering | Self::Routing => vec![],
             // Connection tracking wants a server's answer after a SYN, but picks up what it sees in the middle.
             Self::Nftables => vec!["ack"],
             Self::Ours | Self::Ipvs => vec!["syn", "ack"],
@@ -93,7 +105,7 @@ impl Contender {
     /// How many connections it holds, if it holds any.
     pub fn connections(self, wire: &Wire) -> Result<Option<u64>> {
         let listed = match self {
-            Self::Redirect | Self::Routing => return Ok(None),
+            Self::Redirect | Self::Remembering | Self::Routing => return Ok(None),
             Self::Nftables => {
                 return Ok(Some(
                     wire.balancer

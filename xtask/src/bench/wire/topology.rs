@@ -78,10 +78,10 @@ impl Wire {
     }
 
     /// Holds one of the benchmark's programs at an interface.
-    pub fn attach(&mut self, at: &Namespace, interface: &str, program: &str, egress: u32) -> Result<()> {
-        let egress = egress.to_string();
+    pub fn attach(&mut self, at: &Namespace, interface: &str, program: &str, options: &[&str]) -> Result<()> {
         let packet = self.packet.to_str().context("the path of the benchmark")?;
-        let mut process = at.spawn([packet, "attach", interface, program, "--egress", &egress])?;
+        let command = [packet, "attach", interface, program];
+        let mut process = at.spawn(command.iter().chain(options))?;
         let limit = Instant::now() + Duration::from_secs(20);
         while !process.log().contains("attached") {
             if process.ended()?.is_some() || Instant::now() > limit {
