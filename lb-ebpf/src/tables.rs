@@ -191,6 +191,12 @@ pub trait Steps: Tables + Sized {
         schedule::next_turn(self, service, word)
     }
 
+    /// [`lightest::of_few`].
+    #[inline(always)]
+    fn lightest_of_few(&self, service: &Service, weigh: Weigh) -> Option<u32> {
+        lightest::of_few(self, service, weigh)
+    }
+
     /// [`lightest::of_blocks`].
     #[inline(always)]
     fn lightest_of_blocks(&self, service: &Service, weigh: Weigh) -> Option<u32> {

@@ -56,8 +56,13 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
+    fn lightest_of_few(&self, service: &Service, weigh: Weigh) -> Option<u32> {
+        position(unsafe { lb_lightest_of_few(service, weigh as u32) })
+    }
+
+    #[inline(always)]
     fn lightest_of_blocks(&self, service: &Service, weigh: Weigh) -> Option<u32> {
-        position(unsafe { lb_lightest(service, weigh as u32) })
+        position(unsafe { lb_lightest_of_blocks(service, weigh as u32) })
     }
 
     #[inline(always)]
@@ -282,10 +287,17 @@ unsafe extern "C" fn lb_next_turn(service: *const Service, word: u64) -> u64 {
     schedule::next_turn(&UNROUTED, service, word)
 }
 
-// The compiler would find these three short enough to be repeated wherever they are called.
+// The compiler would find these four short enough to be repeated wherever they are called.
 #[inline(never)]
 #[unsafe(no_mangle)]
-unsafe extern "C" fn lb_lightest(service: *const Service, weigh: u32) -> u32 {
+unsafe extern "C" fn lb_lightest_of_few(service: *const Service, weigh: u32) -> u32 {
+    let Some(service) = (unsafe { service.as_ref() }) else { return NO_BACKEND };
+    lightest::of_few(&UNROUTED, service, Weigh::from_number(weigh)).unwrap_or(NO_BACKEND)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_lightest_of_blocks(service: *const Service, weigh: u32) -> u32 {
     let Some(service) = (unsafe { service.as_ref() }) else { return NO_BACKEND };
     lightest::of_blocks(&UNROUTED, service, Weigh::from_number(weigh)).unwrap_or(NO_BACKEND)
 }

@@ -1,10 +1,10 @@
 //! Least connections, whatever the weight.
 
-use super::lightest::{Weigh, lightest};
+use super::lightest::{self, Weigh};
 use crate::Steps;
 use lb_common::service::Service;
 
 #[inline(always)]
 pub(super) fn choose<T: Steps>(tables: &T, service: &Service) -> Option<u32> {
-    lightest(tables, service, Weigh::Overhead)
+    lightest::choose(tables, service, Weigh::Overhead)
 }

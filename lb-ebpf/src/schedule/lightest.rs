@@ -138,7 +138,10 @@ impl Weigh {
 /// The member with the least load for its weight, of those that may be given a connection; of equals,
 /// the first in the list.
 #[inline(always)]
-pub(super) fn lightest<T: Steps>(tables: &T, service: &Service, weigh: Weigh) -> Option<u32> {
+pub(super) fn choose<T: Steps>(tables: &T, service: &Service, weigh: Weigh) -> Option<u32> {
+    if service.count <= MEMBERS {
+        return tables.lightest_of_few(service, weigh);
+    }
     if has_blocks(tables, service) {
         return tables.lightest_of_blocks(service, weigh);
     }
@@ -147,7 +150,15 @@ pub(super) fn lightest<T: Steps>(tables: &T, service: &Service, weigh: Weigh) ->
     best.position()
 }
 
-/// The same, of a list whose blocks are kept.
+/// The same of a list no longer than a block.
+#[inline(always)]
+pub fn of_few<T: Tables>(tables: &T, service: &Service, weigh: Weigh) -> Option<u32> {
+    let mut best = Lightest::none();
+    best.offer_members(tables, service, 0, weigh);
+    best.position()
+}
+
+/// The same of a list whose blocks are kept.
 #[inline(always)]
 pub fn of_blocks<T: Steps>(tables: &T, service: &Service, weigh: Weigh) -> Option<u32> {
     let mut best = Lightest::none();
@@ -163,8 +174,7 @@ pub fn of_blocks<T: Steps>(tables: &T, service: &Service, weigh: Weigh) -> Optio
 /// it publishes a version, in the turn, which these schedulers do not need.
 #[inline(always)]
 fn has_blocks<T: Tables>(tables: &T, service: &Service) -> bool {
-    service.count > MEMBERS
-        && tables.turn(service.id).is_some_and(|turn| is_current(*turn, service) && turn.position() != 0)
+    tables.turn(service.id).is_some_and(|turn| is_current(*turn, service) && turn.position() != 0)
 }
 
 /// The position, from 1, of the best member of a block or of a group, by `look` if something has changed; 0 when

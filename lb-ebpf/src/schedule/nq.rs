@@ -1,10 +1,10 @@
 //! Never queue: the first idle member, whatever its weight; when all are busy, as `sed`.
 
-use super::lightest::{Weigh, lightest};
+use super::lightest::{self, Weigh};
 use crate::Steps;
 use lb_common::service::Service;
 
 #[inline(always)]
 pub(super) fn choose<T: Steps>(tables: &T, service: &Service) -> Option<u32> {
-    lightest(tables, service, Weigh::IdleFirst)
+    lightest::choose(tables, service, Weigh::IdleFirst)
 }

@@ -1,12 +1,12 @@
 //! Shortest expected delay: the least active connections for the weight, the new one included.
 
-use super::lightest::{Weigh, lightest};
+use super::lightest::{self, Weigh};
 use crate::Steps;
 use lb_common::{backend::Backend, service::Service};
 
 #[inline(always)]
 pub(super) fn choose<T: Steps>(tables: &T, service: &Service) -> Option<u32> {
-    lightest(tables, service, Weigh::DelayForWeight)
+    lightest::choose(tables, service, Weigh::DelayForWeight)
 }
 
 /// What the new connection would wait for.
