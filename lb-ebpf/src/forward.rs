@@ -2,6 +2,7 @@
 
 pub mod nat;
 pub mod partial;
+pub mod plain;
 pub mod route;
 pub mod toa;
 pub mod tunnel;

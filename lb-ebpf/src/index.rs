@@ -189,6 +189,23 @@ pub fn insert<T: Tables>(tables: &T, hash: u64, slot: u32, direction: Direction)
     entered
 }
 
+/// Whether a flow leads to the slot that it was entered for just now, and not to one that another CPU has entered
+/// for it. Entries are looked at in the same order by all.
+#[inline(always)]
+pub fn leads_to<T: Tables>(tables: &T, flow: &Flow, hash: u64, slot: u32, direction: Direction) -> bool {
+    let made = entry(hash, slot, direction);
+    let Some(bucket) = tables.bucket(hash as u32) else { return false };
+    for &entry in &bucket.entries {
+        if entry == made {
+            return true;
+        }
+        if entry != 0 && (entry ^ hash) >> 32 == 0 {
+            break;
+        }
+    }
+    find(tables, flow, hash).is_none_or(|found| found.slot == slot)
+}
+
 /// Removes what [`insert`] entered.
 #[inline(always)]
 pub fn remove<T: Tables>(tables: &T, hash: u64, slot: u32, direction: Direction) {
@@ -218,7 +235,32 @@ fn put<T: Tables>(tables: &T, bucket: &mut Bucket, old: u64, new: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::HostTables;
+    use lb_common::connection::{next_use, state::ESTABLISHED};
     use std::{vec, vec::Vec};
+
+    /// Enters a connection of a client's port under a hash.
+    fn enter(tables: &HostTables, slot: u32, port: u16, hash: u64) {
+        let connection = tables.connection(slot).unwrap();
+        connection.client_port = port;
+        connection.word = next_use(connection.word, ESTABLISHED);
+        assert!(insert(tables, hash, slot, Direction::Forward));
+    }
+
+    #[test]
+    fn of_two_slots_of_one_flow_the_first_is_led_to() {
+        let (tables, flow) = (HostTables::new(16, 16), Flow { source_port: 7, ..Flow::default() });
+        let is_led_to = |slot| leads_to(&tables, &flow, 1 << 40, slot, Direction::Forward);
+        // By chance another flow has the same hash.
+        for (slot, port) in [(3, 8), (1, 7), (2, 7)] {
+            enter(&tables, slot, port, 1 << 40);
+        }
+        assert_eq!([is_led_to(1), is_led_to(2)], [true, false]);
+        remove(&tables, 1 << 40, 3, Direction::Forward);
+        assert_eq!([is_led_to(1), is_led_to(2)], [true, false]);
+        remove(&tables, 1 << 40, 1, Direction::Forward);
+        assert!(is_led_to(2));
+    }
 
     #[test]
     fn the_ports_of_one_client_spread_over_a_small_table() {

@@ -36,6 +36,7 @@ pub mod wire;
 
 use answer::Answer;
 use connection::Tracked;
+use forward::plain;
 use lb_common::{
     backend::method,
     bucket::Direction,
@@ -244,6 +245,13 @@ fn try_send<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet, 
         && let Err(reason) = tables.tell(frame, packet, tracked, exit)
     {
         return Outcome::of(reason);
+    }
+    if exit.is_ok()
+        && is_rewritten
+        && plain::is_plain(frame, packet)
+        && let Some(outcome) = tables.forward_plain(frame, packet, tracked)
+    {
+        return outcome;
     }
     match packet.is_icmp() && is_rewritten {
         true => tables.translate(frame, packet, tracked, exit),

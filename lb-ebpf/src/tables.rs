@@ -6,7 +6,7 @@ use crate::{
     arrival::{self, Arrival},
     checksum::crc32c,
     connection::{self, Tracked},
-    forward::{self, toa},
+    forward::{self, plain, toa},
     frame::Text,
     icmp, mark, nexthop,
     nexthop::{Exit, Heard},
@@ -309,6 +309,12 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn forward<F: Frame>(&self, frame: &mut F, packet: &Packet, tracked: Tracked, exit: Exit) -> Outcome {
         forward::forward(frame, self, packet, tracked, exit)
+    }
+
+    /// [`plain::forward`].
+    #[inline(always)]
+    fn forward_plain<F: Frame>(&self, frame: &mut F, packet: &Packet, tracked: Tracked) -> Option<Outcome> {
+        plain::forward(frame, self, packet, tracked)
     }
 
     /// [`crc32c::update`].

@@ -33,8 +33,10 @@ fn above(lay: impl FnOnce(&Namespace) -> Result<()>) -> Result<Lab> {
     lab.with_servers()
 }
 
-/// By the address everything goes to `web1`, by the mark to `web2`.
-fn services(balancer: &Namespace) -> Result<()> {
+/// A lab with the balancer loaded by tc: by the address everything goes to `web1`, by the mark to `web2`.
+fn loaded(lab: Lab, interfaces: &str) -> Result<Lab> {
+    let balancer = &lab.balancer;
+    ctl(balancer, &format!("load {interfaces} --hook tc"))?;
     for (vip, option, network) in
         [(VIP.to_owned(), "", "192.168.33."), (format!("[{VIP6}]"), " -6", "fd00:33::")]
     {
@@ -47,7 +49,7 @@ fn services(balancer: &Namespace) -> Result<()> {
         ctl(balancer, &format!("service add -f 1{option}"))?;
         ctl(balancer, &format!("backend add -f 1{option} -r {}:80 -m", server(112)))?;
     }
-    Ok(())
+    Ok(lab)
 }
 
 /// Whether a client of either family is served by the mark's server once a ruleset is in force.
@@ -71,9 +73,7 @@ fn is_seen(balancer: &Namespace, client: &Namespace, ruleset: &str) -> Result<bo
 
 #[test]
 fn what_marks_behind_the_program_is_not_seen() -> Result<()> {
-    let lab = Lab::classic()?;
-    ctl(&lab.balancer, "load outside inside --hook tc")?;
-    services(&lab.balancer)?;
+    let lab = loaded(Lab::classic()?, "outside inside")?;
     for ruleset in [INGRESS.replace("DEVICE", "outside"), at("inet", "prerouting"), at("inet", "input")] {
         ensure!(!is_seen(&lab.balancer, &lab.client, &ruleset)?, "{ruleset}");
     }
@@ -83,8 +83,7 @@ fn what_marks_behind_the_program_is_not_seen() -> Result<()> {
 #[test]
 fn a_bridge_sees_the_marks_of_its_ports_and_of_its_own_hook() -> Result<()> {
     let lab = above(|balancer| balancer.bridge("outside", &["below"]))?;
-    ctl(&lab.balancer, "load outside inside --hook tc")?;
-    services(&lab.balancer)?;
+    let lab = loaded(lab, "outside inside")?;
     for ruleset in [INGRESS.replace("DEVICE", "below"), at("bridge", "prerouting"), at("bridge", "input")] {
         ensure!(is_seen(&lab.balancer, &lab.client, &ruleset)?, "{ruleset}");
     }
@@ -95,8 +94,7 @@ fn a_bridge_sees_the_marks_of_its_ports_and_of_its_own_hook() -> Result<()> {
 fn a_macvlan_sees_the_marks_of_the_device_below() -> Result<()> {
     let lab =
         above(|balancer| balancer.ip("link add link below name outside type macvlan mode bridge").map(drop))?;
-    ctl(&lab.balancer, "load outside inside --hook tc")?;
-    services(&lab.balancer)?;
+    let lab = loaded(lab, "outside inside")?;
     ensure!(is_seen(&lab.balancer, &lab.client, &INGRESS.replace("DEVICE", "below"))?);
     Ok(())
 }
@@ -109,26 +107,21 @@ fn a_mark_goes_through_a_veth_within_the_host() -> Result<()> {
         balancer.ip("link set leg up")?;
         balancer.bridge("br9", &["below", "leg"])
     })?;
-    ctl(&lab.balancer, "load outside inside --hook tc")?;
-    services(&lab.balancer)?;
+    let lab = loaded(lab, "outside inside")?;
     ensure!(is_seen(&lab.balancer, &lab.client, &INGRESS.replace("DEVICE", "below"))?);
     Ok(())
 }
 
 #[test]
 fn a_mark_does_not_come_from_another_namespace() -> Result<()> {
-    let lab = Lab::classic()?;
-    ctl(&lab.balancer, "load outside inside --hook tc")?;
-    services(&lab.balancer)?;
+    let lab = loaded(Lab::classic()?, "outside inside")?;
     ensure!(!is_seen(&lab.client, &lab.client, &at("inet", "output"))?);
     Ok(())
 }
 
 #[test]
 fn clients_on_the_balancer_are_marked_where_they_send() -> Result<()> {
-    let lab = Lab::classic()?;
-    ctl(&lab.balancer, "load lo outside inside --hook tc")?;
-    services(&lab.balancer)?;
+    let lab = loaded(Lab::classic()?, "lo outside inside")?;
     ensure!(is_seen(&lab.balancer, &lab.balancer, &at("inet", "output"))?);
     ensure!(!is_seen(&lab.balancer, &lab.balancer, &at("inet", "prerouting"))?);
     Ok(())

@@ -48,6 +48,13 @@ const XDP: Kind = ("xdp", Namespace::attached, is_passing);
 const TC: Kind = ("tc", Namespace::attached_by_tc, is_passing_or_a_map_s);
 const FILTER: Kind = ("clsact", Namespace::attached_by_tc, is_passing_or_a_map_s);
 
+/// Whatever is left of a load, an unload leaves nothing.
+fn assert_unloaded(namespace: &Namespace, step: &str) {
+    let _ = namespace.lb_ctl("unload");
+    namespace.assert_clean();
+    assert!(!namespace.tc("qdisc show").contains("clsact"), "{step}");
+}
+
 #[test]
 fn a_killed_load_is_complete_or_cleaned_by_the_next_command() {
     killed_load(XDP);
@@ -88,9 +95,7 @@ fn killed_load((hook, attached, is_passing): Kind) {
                 namespace.ok(&load);
                 assert_eq!(attached(namespace), 2, "{step}");
             }
-            let _ = namespace.lb_ctl("unload");
-            namespace.assert_clean();
-            assert!(!namespace.tc("qdisc show").contains("clsact"), "{step}");
+            assert_unloaded(namespace, step);
         },
     );
     println!("{hook}: {steps} steps, {complete} complete");
@@ -125,9 +130,7 @@ fn killed_unload((hook, attached, is_passing): Kind) {
             if namespace.lb_ctl("status").status.success() {
                 assert_eq!(attached(namespace), 2, "{step}");
             }
-            let _ = namespace.lb_ctl("unload");
-            namespace.assert_clean();
-            assert!(!namespace.tc("qdisc show").contains("clsact"), "{step}");
+            assert_unloaded(namespace, step);
         },
     );
 }

@@ -115,7 +115,7 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
     }
     // Two CPUs may have made the same connection at once. Both are in the index now, and both look
     // from the same end: the one found first stays, and has the packet.
-    if index::find(tables, flow, hash).is_some_and(|found| found.slot != slot) {
+    if !index::leads_to(tables, flow, hash, slot, Direction::Forward) {
         tables.end(slot, word);
         return Err(Reason::Raced);
     }

@@ -14,7 +14,7 @@ use lb_ebpf::{
     arrival,
     checksum::crc32c,
     connection::{self, Tracked},
-    forward::{self, toa},
+    forward::{self, plain, toa},
     icmp, mark, nexthop,
     nexthop::Exit,
     open::{self, Choice},
@@ -160,6 +160,14 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
+    fn forward_plain<F: Frame>(&self, _frame: &mut F, packet: &Packet, tracked: Tracked) -> Option<Outcome> {
+        match unsafe { lb_forward_plain(self.context, packet, tracked.code()) } {
+            LEFT => None,
+            packed => Some(unpack(packed)),
+        }
+    }
+
+    #[inline(always)]
     fn update_crc(&self, field: u32, old: u32, new: u32, length: u32) -> u32 {
         unsafe { lb_update_crc(field, old, new, length) }
     }
@@ -252,6 +260,9 @@ fn pack(outcome: Outcome) -> u64 {
 fn unpack(packed: u64) -> Outcome {
     Outcome { reason: reason(packed as u32), detail: (packed >> 32) as u32 }
 }
+
+/// No outcome.
+const LEFT: u64 = u64::MAX;
 
 /// Maps for a step that routes nothing.
 const UNROUTED: Maps = Maps { context: null_mut() };
@@ -422,6 +433,13 @@ unsafe extern "C" fn lb_forward(context: *mut Context, packet: *const Packet, co
         Tracked::from_code(code),
         exit(number),
     ))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lb_forward_plain(context: *mut Context, packet: *const Packet, code: u32) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+    let frame = &mut Buffer::of(context);
+    plain::forward(frame, &UNROUTED, packet, Tracked::from_code(code)).map_or(LEFT, pack)
 }
 
 #[inline(never)]
