@@ -132,7 +132,7 @@ impl Namespace {
         let filters = filters.filter(|filters| filters.contains("direct-action")).count();
         // Linux before 6.6 has no links for tc.
         let linked = |lan: &&str| {
-            SchedClassifier::query_tcx(*lan, TcAttachType::Ingress).map_or(0, |(_, all)| all.len())
+            SchedClassifier::query_tcx(lan, TcAttachType::Ingress).map_or(0, |(_, all)| all.len())
         };
         filters + inside(&self.name, || lans.iter().map(linked).sum::<usize>())
     }
