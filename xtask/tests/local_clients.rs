@@ -6,6 +6,7 @@ use std::{
     fs,
     net::UdpSocket,
     path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -144,6 +145,21 @@ fn an_address_that_the_balancer_has_not_got_takes_a_route() -> Result<()> {
             for _ in 0..3 {
                 assert_eq!(curl(balancer, &format!("https://{vip}/"))?, "Web1 called.\n", "{hook}: {vip}");
             }
+            let datagrams = format!("{vip}:7000");
+            ctl(balancer, &format!("service add -u {datagrams}"))?;
+            ctl(balancer, &format!("backend add -u {datagrams} -r {server} -g"))?;
+            let echo = lab.web1.inside(|| UdpSocket::bind(&datagrams))??;
+            echo.set_read_timeout(Some(PATIENCE))?;
+            let echo = thread::spawn(move || {
+                let mut byte = [0];
+                echo.recv_from(&mut byte).and_then(|(length, from)| echo.send_to(&byte[..length], from))
+            });
+            let socket = udp(balancer, &datagrams)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.send(&[7])?;
+            let mut byte = [0];
+            assert_eq!((socket.recv(&mut byte)?, byte), (1, [7]), "{hook}: {vip}");
+            ensure!(echo.join().is_ok_and(|echoed| echoed.is_ok()));
         }
     }
     Ok(())

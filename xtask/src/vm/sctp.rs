@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddrV4, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     os::fd::OwnedFd,
     path::Path,
     thread::{sleep, spawn},
@@ -15,25 +15,29 @@ use rustix::net::{
     sockopt::{Timeout, set_socket_timeout},
 };
 
-use crate::lab::{Lab, Namespace, VIP};
+use crate::lab::{Lab, Namespace, VIP, VIP6};
 
-/// One for each method, and one for the client on the balancer, so that connections are not counted for others.
-const PORTS: [u16; 3] = [8080, 8081, 8082];
+/// One for each way, so that connections are not counted for others.
+const PORTS: [u16; 4] = [8080, 8081, 8082, 8083];
 /// Where the balancer's own server listens.
 const OWN: u16 = 9000;
 
 /// Where associations are opened, and under which address, `UNSPECIFIED` for any.
-type Client<'a> = (&'a Namespace, Ipv4Addr);
+type Client<'a> = (&'a Namespace, IpAddr);
+
+const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const ANY6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// By the kernel's path, by XDP's where there is one, and by tc; by NAT, by direct routing's table of states in a tunnel;
-/// with clients and servers on the balancer, too. All senders leave the CRC open.
+/// with clients and servers on the balancer, and over IPv6, too. All senders leave the CRC open.
 pub fn run(lb_ctl: &Path) -> Result<()> {
     for way in ["the kernel", "XDP", "tc"] {
         let lab = Lab::raise(lb_ctl.into())?;
         lab.client.run(["modprobe", "-a", "sctp", "ipip"])?;
         for (server, name) in [(&lab.web1, "web1"), (&lab.web2, "web2")] {
             for port in PORTS {
-                serve(server, name, Ipv4Addr::UNSPECIFIED, port)?;
+                // Takes IPv4 as well.
+                serve(server, name, ANY6, port)?;
             }
             server.addresses("lo", &[&format!("{VIP}/32")])?;
             server.ip("link set tunl0 up")?;
@@ -50,14 +54,14 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
         ensure!(features.contains("tx-checksum-sctp: on"), "the client makes the CRC itself: {features}");
         let hook = if way == "tc" { "tc" } else { "auto" };
         lab.balancer.lb_ctl(["load", "outside", "inside", "lo", "--hook", hook])?;
-        for (method, port) in ["-m", "-i"].into_iter().zip(PORTS) {
-            associations(&lab, (&lab.client, Ipv4Addr::UNSPECIFIED), method, port)
-                .with_context(|| format!("{method}, by {way}"))?;
-            println!("SCTP {method}, by {way}: works");
+        for ((method, any), port) in [("-m", ANY), ("-i", ANY), ("-m", ANY6)].into_iter().zip(PORTS) {
+            let what = format!("SCTP {method} from {any}, by {way}");
+            associations(&lab, (&lab.client, any), method, port).with_context(|| what.clone())?;
+            println!("{what}: works");
         }
         // The servers have the service's address too, as tunnels want it, and would answer themselves.
         let own = (&lab.balancer, "192.168.33.100".parse()?);
-        associations(&lab, own, "-m", PORTS[2]).context("a client on the balancer")?;
+        associations(&lab, own, "-m", PORTS[3]).context("a client on the balancer")?;
         println!("SCTP -m, a client on the balancer, {way}: works");
         on_the_balancer(&lab).context("a server on the balancer")?;
         println!("SCTP -m, a server on the balancer, {way}: works");
@@ -68,10 +72,14 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
 
 fn associations(lab: &Lab, client: Client<'_>, method: &str, port: u16) -> Result<()> {
     let ctl = |words: &str| lab.balancer.lb_ctl(words.split_whitespace());
-    let service = format!("--sctp-service {VIP}:{port}");
+    let (vip, network, end) = match client.1 {
+        IpAddr::V4(_) => (VIP.to_owned(), "192.168.33.", ""),
+        IpAddr::V6(_) => (format!("[{VIP6}]"), "[fd00:33::", "]"),
+    };
+    let service = format!("--sctp-service {vip}:{port}");
     ctl(&format!("service add {service} -s rr"))?;
     for server in [111, 112] {
-        ctl(&format!("backend add {service} -r 192.168.33.{server} {method}"))?;
+        ctl(&format!("backend add {service} -r {network}{server}{end} {method}"))?;
     }
     for number in 0..4 {
         let mut stream = open(client, port)?;
@@ -91,7 +99,7 @@ fn associations(lab: &Lab, client: Client<'_>, method: &str, port: u16) -> Resul
     let list = ctl("list -n")?;
     let rows: Vec<Vec<_>> = list
         .lines()
-        .filter(|line| line.starts_with("  -> 192"))
+        .filter(|line| line.starts_with("  -> ") && line.contains(network))
         .map(|line| line.split_whitespace().skip(4).collect())
         .collect();
     ensure!(rows == [["0", "2"], ["1", "2"]], "{list}");
@@ -109,7 +117,7 @@ fn on_the_balancer(lab: &Lab) -> Result<()> {
     ctl(format!("service add --sctp-service {VIP}:{}", PORTS[0]))?;
     ctl(format!("backend add --sctp-service {VIP}:{} -r 192.168.33.100:{OWN} -m", PORTS[0]))?;
     for _ in 0..2 {
-        let mut stream = open((&lab.client, Ipv4Addr::UNSPECIFIED), PORTS[0])?;
+        let mut stream = open((&lab.client, ANY), PORTS[0])?;
         ensure!(receive(&mut stream)? == "balancer", "its name");
         stream.write_all(b"x")?;
         ensure!(receive(&mut stream)? == "balancer:x", "its answer");
@@ -118,21 +126,22 @@ fn on_the_balancer(lab: &Lab) -> Result<()> {
 }
 
 fn open((client, address): Client<'_>, port: u16) -> Result<TcpStream> {
-    let vip: Ipv4Addr = VIP.parse()?;
+    let vip = if address.is_ipv4() { VIP } else { VIP6 };
     client.inside(|| -> Result<TcpStream> {
-        let socket = association()?;
+        let socket = association(address)?;
         for direction in [Timeout::Send, Timeout::Recv] {
             set_socket_timeout(&socket, direction, Some(Duration::from_secs(10)))?;
         }
-        bind(&socket, &SocketAddrV4::new(address, 0))?;
-        connect(&socket, &SocketAddrV4::new(vip, port)).context("connecting")?;
+        bind(&socket, &SocketAddr::new(address, 0))?;
+        connect(&socket, &SocketAddr::new(vip.parse()?, port)).context("connecting")?;
         Ok(TcpStream::from(socket))
     })?
 }
 
-fn association() -> Result<OwnedFd> {
+fn association(address: IpAddr) -> Result<OwnedFd> {
     let number = RawProtocol::new(132).context("a number")?;
-    Ok(socket(AddressFamily::INET, SocketType::STREAM, Some(Protocol::from_raw(number)))?)
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    Ok(socket(family, SocketType::STREAM, Some(Protocol::from_raw(number)))?)
 }
 
 fn receive(stream: &mut TcpStream) -> Result<String> {
@@ -142,10 +151,10 @@ fn receive(stream: &mut TcpStream) -> Result<String> {
 }
 
 /// Says its name, then echoes. Its thread ends with the machine.
-fn serve(namespace: &Namespace, name: &str, address: Ipv4Addr, port: u16) -> Result<()> {
+fn serve(namespace: &Namespace, name: &str, address: IpAddr, port: u16) -> Result<()> {
     let listener = namespace.inside(|| -> Result<OwnedFd> {
-        let listener = association()?;
-        bind(&listener, &SocketAddrV4::new(address, port))?;
+        let listener = association(address)?;
+        bind(&listener, &SocketAddr::new(address, port))?;
         listen(&listener, 16)?;
         Ok(listener)
     })??;
