@@ -208,7 +208,7 @@ impl Tables for HostTables {
         ((slot as usize) < self.connections.0.len()).then_some(slot)
     }
 
-    fn service(&self, key: &ServiceKey) -> Option<u32> {
+    fn service(&self, _settings: &Settings, key: &ServiceKey) -> Option<u32> {
         self.services.keys().position(|found| found == key).map(|position| position as u32)
     }
 

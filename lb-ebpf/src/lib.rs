@@ -148,7 +148,7 @@ fn try_find<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &mut Packet) -> R
             packet.service = service.ok_or_else(|| open::unserved(packet))?;
             Ok(Stage::Open)
         }
-        Err(Reason::MidStream) => Err(open::unopened(tables, packet)),
+        Err(Reason::MidStream) => Err(open::unopened(tables, settings, packet)),
         Err(reason) => Err(reason),
     }
 }

@@ -113,13 +113,13 @@ pub fn schedule<F: Frame, T: Steps>(frame: &F, tables: &T, packet: &Packet) -> R
 #[inline(always)]
 pub fn service<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Option<u32> {
     if packet.mark != 0
-        && let Some(service) = tables.service(&ServiceKey::of_mark(packet.mark, packet.is_ipv4()))
+        && let Some(service) = tables.service(settings, &ServiceKey::of_mark(packet.mark, packet.is_ipv4()))
     {
         return Some(service);
     }
     let flow = &packet.flow;
     let mut key = key(flow);
-    if let Some(service) = tables.service(&key) {
+    if let Some(service) = tables.service(settings, &key) {
         return Some(service);
     }
     if settings.catch_all == 0 {
@@ -130,12 +130,12 @@ pub fn service<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> O
         && (flow.destination_port == FTP_DATA || port >= FIRST_UNPRIVILEGED)
     {
         key.port = FTP;
-        if let Some(service) = tables.service(&key) {
+        if let Some(service) = tables.service(settings, &key) {
             return Some(service);
         }
     }
     key.port = 0;
-    tables.service(&key)
+    tables.service(settings, &key)
 }
 
 /// The key of the service for exactly this address and port.
@@ -169,10 +169,10 @@ pub fn may_open(settings: &Settings, packet: &Packet) -> bool {
 /// Why a packet that belongs to no connection and may start none goes where it goes. IPVS drops all such
 /// SCTP; here what is no service's is the host's.
 #[inline(always)]
-pub fn unopened<T: Tables>(tables: &T, packet: &Packet) -> Reason {
+pub fn unopened<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Reason {
     match packet.flow.protocol as u8 {
         protocol::TCP => Reason::MidStream,
-        protocol::SCTP if tables.service(&key(&packet.flow)).is_some() => Reason::Unassociated,
+        protocol::SCTP if tables.service(settings, &key(&packet.flow)).is_some() => Reason::Unassociated,
         _ => Reason::NotBalanced,
     }
 }

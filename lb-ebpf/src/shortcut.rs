@@ -268,7 +268,7 @@ fn foreign<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Optio
     if packet.mark != 0 || settings.marks() != 0 {
         return None;
     }
-    match tables.service(&key(&packet.flow)) {
+    match tables.service(settings, &key(&packet.flow)) {
         Some(service) => {
             *tables.packet()? = Packet { service, ..*packet };
             Some(Next::Stage(Stage::Open))

@@ -64,7 +64,7 @@ pub trait Tables {
     fn take_slot(&self) -> Option<u32>;
 
     /// Where the record of a key's service lies.
-    fn service(&self, key: &ServiceKey) -> Option<u32>;
+    fn service(&self, settings: &Settings, key: &ServiceKey) -> Option<u32>;
     /// A service.
     fn record(&self, position: u32) -> Option<&Service>;
     /// The table of destinations of a class.

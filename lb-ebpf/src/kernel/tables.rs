@@ -180,8 +180,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn service(&self, key: &ServiceKey) -> Option<u32> {
-        let bank = maps::SETTINGS.get(0)?.bank as u8;
+    fn service(&self, settings: &Settings, key: &ServiceKey) -> Option<u32> {
+        let bank = settings.bank as u8;
         unsafe { maps::SERVICES.get(&ServiceKey { bank, ..*key }) }.copied()
     }
 
