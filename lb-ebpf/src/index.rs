@@ -100,15 +100,24 @@ fn find_where<'a, T: Tables>(
     is_wanted: impl Fn(&Connection, u64) -> bool,
 ) -> Option<Found<'a>> {
     let bucket = tables.bucket(hash as u32)?;
-    // Most buckets are, and seven loads side by side are soon done.
-    let is_empty = bucket.entries.iter().fold(0, |all, entry| all | entry) == 0;
-    if !is_empty && let Some(found) = find_in(tables, bucket, flow, hash, &is_wanted) {
+    if has_tag(bucket, hash)
+        && let Some(found) = find_in(tables, bucket, flow, hash, &is_wanted)
+    {
         return Some(found);
     }
     if bucket.overflow == 0 {
         return None;
     }
     find_in(tables, tables.bucket(alternate(hash))?, flow, hash, &is_wanted)
+}
+
+/// Whether an entry of a bucket may have this hash. Without a branch, the seven are looked at side by side, which is
+/// soon done: most packets without a connection find none.
+#[inline(always)]
+fn has_tag(bucket: &Bucket, hash: u64) -> bool {
+    // Less one, only 0 has the highest bit.
+    let differences = bucket.entries.iter().map(|entry| ((entry ^ hash) >> 32).wrapping_sub(1));
+    differences.fold(0, |all, difference| all | difference) >> 63 != 0
 }
 
 #[inline(always)]
