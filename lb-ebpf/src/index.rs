@@ -111,6 +111,12 @@ fn find_where<'a, T: Tables>(
     find_in(tables, tables.bucket(alternate(hash))?, flow, hash, &is_wanted)
 }
 
+/// Whether an entry has the tag of a hash.
+#[inline(always)]
+const fn may_be(entry: u64, hash: u64) -> bool {
+    entry != 0 && (entry ^ hash) >> 32 == 0
+}
+
 /// Whether an entry of a bucket may have this hash. Without a branch, the seven are looked at side by side, which is
 /// soon done: most packets without a connection find none.
 #[inline(always)]
@@ -129,8 +135,7 @@ fn find_in<'a, T: Tables>(
     is_wanted: impl Fn(&Connection, u64) -> bool,
 ) -> Option<Found<'a>> {
     for &entry in &bucket.entries {
-        if entry != 0
-            && (entry ^ hash) >> 32 == 0
+        if may_be(entry, hash)
             && let Some(found) = found_at(tables, slot(entry), direction(entry), flow, &is_wanted)
         {
             return Some(found);
@@ -210,7 +215,7 @@ pub fn leads_to<T: Tables>(tables: &T, flow: &Flow, hash: u64, slot: u32, direct
         if entry == made {
             return true;
         }
-        if entry != 0 && (entry ^ hash) >> 32 == 0 {
+        if may_be(entry, hash) {
             break;
         }
     }

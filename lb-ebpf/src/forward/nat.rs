@@ -45,10 +45,11 @@ pub fn forward<F: Frame, T: Steps>(
     if partial::is_partial(frame, packet)? {
         store_ports(frame, packet, &after)?;
         partial::complete(frame, packet, &after, exit.is_err() || frame.keeps_buffer())?;
-    } else if packet.flow.protocol as u8 == protocol::SCTP {
-        update_sctp(frame, tables, packet, &after)?;
-    } else {
-        update(frame, packet, &after)?;
+    } else if packet.has_transport() {
+        match packet.flow.protocol as u8 {
+            protocol::SCTP => update_sctp(frame, tables, packet, &after)?,
+            _ => update(frame, packet, &after)?,
+        }
     }
     match exit {
         Ok(()) => leave(frame, packet, &after, hop),
@@ -109,9 +110,6 @@ fn leave<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, hop: &NextHop) 
 /// Stores the ports of `after` and corrects the checksum of TCP or UDP.
 #[inline(always)]
 fn update<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow) -> Result<(), Reason> {
-    if !packet.has_transport() {
-        return Ok(());
-    }
     let place = partial::place(packet);
     let old: u16 = frame.load(place).ok_or(Reason::RewriteFailed)?;
     let is_udp = packet.flow.protocol as u8 == protocol::UDP;
@@ -134,9 +132,6 @@ fn update_sctp<F: Frame, T: Steps>(
     packet: &Packet,
     after: &Flow,
 ) -> Result<(), Reason> {
-    if !packet.has_transport() {
-        return Ok(());
-    }
     let place = packet.transport as usize + sctp::CHECKSUM;
     let old: u32 = frame.load(packet.transport as usize).ok_or(Reason::RewriteFailed)?;
     let ports = [after.source_port, after.destination_port];

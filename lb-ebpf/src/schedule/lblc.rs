@@ -1,16 +1,16 @@
 //! Locality-based least connections: a destination keeps its backend until that is busy while
 //! another is idle; then it gets a new one as `wlc` chooses.
 
-use super::{
-    locality::{is_busy, recall, remember},
-    member,
+use super::{locality::is_busy, member};
+use crate::Tables;
+use lb_common::{
+    cache::{Cache, position},
+    service::Service,
 };
-use crate::{Tables, packet::Flow};
-use lb_common::{cache::position, service::Service, sysctl::Sysctl};
 
+/// The backend that keeps a destination.
 #[inline(always)]
-pub(super) fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Option<u32> {
-    let cache = recall(tables, service, flow, Sysctl::LblcExpiration)?;
+pub(super) fn keeper<T: Tables>(tables: &T, service: &Service, cache: &Cache) -> Option<u32> {
     if cache.size == 0 {
         return None;
     }
@@ -20,11 +20,9 @@ pub(super) fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Op
     (has_weight && !is_busy(tables, service, position)).then_some(position)
 }
 
+/// Gives a destination another one.
 #[inline(always)]
-pub(super) fn learn<T: Tables>(tables: &T, service: &Service, flow: &Flow, entry: u32) {
-    let known = recall(tables, service, flow, Sysctl::LblcExpiration);
-    if let Some(cache) = known.or_else(|| remember(tables, service, flow)) {
-        cache.set[0] = entry;
-        cache.size = 1;
-    }
+pub(super) fn replace(cache: &mut Cache, entry: u32) {
+    cache.set[0] = entry;
+    cache.size = 1;
 }

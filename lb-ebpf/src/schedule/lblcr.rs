@@ -8,32 +8,24 @@
 use super::{
     available,
     lightest::Lightest,
-    locality::{is_busy, is_over, recall, remember},
+    locality::{is_busy, is_over},
     member, overhead,
 };
-use crate::{Tables, packet::Flow};
+use crate::Tables;
 use lb_common::{
     cache::{Cache, backend, position},
     service::Service,
     sysctl::Sysctl,
 };
 
+/// The backend of a destination's set that takes a connection, unless it is busy.
 #[inline(always)]
-pub(super) fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Option<u32> {
-    let cache = recall(tables, service, flow, Sysctl::LblcrExpiration)?;
+pub(super) fn keeper<T: Tables>(tables: &T, service: &Service, cache: &mut Cache) -> Option<u32> {
     let chosen = lightest(tables, service, cache);
     if cache.size > 1 && is_over(tables, cache.changed, Sysctl::LblcrExpiration) {
         shrink(tables, service, cache);
     }
     chosen.filter(|&position| !is_busy(tables, service, position))
-}
-
-#[inline(always)]
-pub(super) fn learn<T: Tables>(tables: &T, service: &Service, flow: &Flow, entry: u32) {
-    let known = recall(tables, service, flow, Sysctl::LblcrExpiration);
-    if let Some(cache) = known.or_else(|| remember(tables, service, flow)) {
-        join(tables, cache, entry);
-    }
 }
 
 /// The least loaded member of the set; of equals, the one that joined last.
@@ -81,7 +73,7 @@ fn shrink<T: Tables>(tables: &T, service: &Service, cache: &mut Cache) {
 }
 
 /// Puts a member into the set, unless it is there already or the set is full.
-fn join<T: Tables>(tables: &T, cache: &mut Cache, new: u32) {
+pub(super) fn join<T: Tables>(tables: &T, cache: &mut Cache, new: u32) {
     let mut is_new = true;
     tables.each(cache.size, |number| {
         is_new = cache.set.get(number as usize).is_some_and(|&old| backend(old) != backend(new));

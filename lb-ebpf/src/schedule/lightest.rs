@@ -62,8 +62,7 @@ impl Lightest {
                 break;
             }
             let look = || tables.look_into_block(service, block, weigh);
-            let position = remembered(tables, service.first / MEMBERS + block, look);
-            self.offer_at(tables, service, position.wrapping_sub(1), weigh);
+            self.offer_best(tables, service, service.first / MEMBERS + block, weigh, look);
         }
     }
 
@@ -75,9 +74,26 @@ impl Lightest {
                 break;
             }
             let look = || tables.look_into_group(service, group, weigh);
-            let position = remembered(tables, place(service, group), look);
-            self.offer_at(tables, service, position.wrapping_sub(1), weigh);
+            self.offer_best(tables, service, place(service, group), weigh, look);
         }
+    }
+
+    /// Offers the best member of the block or group at a place, by `look` if something has changed.
+    #[inline(always)]
+    fn offer_best<T: Tables>(
+        &mut self,
+        tables: &T,
+        service: &Service,
+        place: u32,
+        weigh: Weigh,
+        look: impl FnOnce() -> u32,
+    ) {
+        let position = match tables.block(place) {
+            Some(block) if block.is_current() => block.position(),
+            Some(_) => look(),
+            None => 0,
+        };
+        self.offer_at(tables, service, position.wrapping_sub(1), weigh);
     }
 
     /// Offers the member at a position, if it may be given a connection. `false` past the list.
@@ -177,18 +193,7 @@ fn has_blocks<T: Tables>(tables: &T, service: &Service) -> bool {
     tables.turn(service.id).is_some_and(|turn| is_current(*turn, service) && turn.position() != 0)
 }
 
-/// The position, from 1, of the best member of a block or of a group, by `look` if something has changed; 0 when
-/// none can take a connection.
-#[inline(always)]
-fn remembered<T: Tables>(tables: &T, number: u32, look: impl FnOnce() -> u32) -> u32 {
-    match tables.block(number) {
-        Some(block) if block.is_current() => block.position(),
-        Some(_) => look(),
-        None => 0,
-    }
-}
-
-/// The same of a block of a service's list, by a look at its members.
+/// The position, from 1, of the best member of a block, by a look at its members; 0 when none can take a connection.
 #[inline(always)]
 pub fn look_into_block<T: Tables>(tables: &T, service: &Service, block: u32, weigh: Weigh) -> u32 {
     look_into(tables, service.first / MEMBERS + block, |best| {

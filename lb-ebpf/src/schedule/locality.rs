@@ -25,10 +25,11 @@ pub(super) fn choose<T: Steps>(tables: &T, service: &Service, flow: &Flow) -> Op
 /// The position of the backend that keeps a known destination.
 #[inline(always)]
 pub fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Option<u32> {
-    if service.scheduler == Scheduler::Lblc as u8 {
-        lblc::known(tables, service, flow)
+    let cache = recall(tables, service, flow)?;
+    if is_lblc(service) {
+        lblc::keeper(tables, service, cache)
     } else {
-        lblcr::known(tables, service, flow)
+        lblcr::keeper(tables, service, cache)
     }
 }
 
@@ -36,28 +37,31 @@ pub fn known<T: Tables>(tables: &T, service: &Service, flow: &Flow) -> Option<u3
 #[inline(always)]
 pub fn learn<T: Tables>(tables: &T, service: &Service, flow: &Flow, chosen: u32) {
     let Some(backend) = member(tables, service, chosen).map(|member| member.backend) else { return };
+    let known = recall(tables, service, flow);
+    let Some(cache) = known.or_else(|| remember(tables, service, flow)) else { return };
     let entry = entry(backend, chosen);
-    if service.scheduler == Scheduler::Lblc as u8 {
-        lblc::learn(tables, service, flow, entry);
+    if is_lblc(service) {
+        lblc::replace(cache, entry);
     } else {
-        lblcr::learn(tables, service, flow, entry);
+        lblcr::join(tables, cache, entry);
     }
+}
+
+#[inline(always)]
+fn is_lblc(service: &Service) -> bool {
+    service.scheduler == Scheduler::Lblc as u8
 }
 
 fn key(service: &Service, flow: &Flow) -> CacheKey {
     CacheKey { address: flow.destination, service: service.id, reserved: 0 }
 }
 
-/// What is known of a flow's destination, whose packets keep it for so many seconds.
+/// What is known of a flow's destination. It is forgotten when no packet has asked for so many seconds.
 #[inline(always)]
-pub(super) fn recall<'a, T: Tables>(
-    tables: &'a T,
-    service: &Service,
-    flow: &Flow,
-    limit: Sysctl,
-) -> Option<&'a mut Cache> {
+fn recall<'a, T: Tables>(tables: &'a T, service: &Service, flow: &Flow) -> Option<&'a mut Cache> {
     let cache = tables.cache(&key(service, flow))?;
     let now = tables.now();
+    let limit = if is_lblc(service) { Sysctl::LblcExpiration } else { Sysctl::LblcrExpiration };
     if is_over(tables, cache.used, limit) {
         return None;
     }
@@ -70,11 +74,7 @@ pub(super) fn recall<'a, T: Tables>(
 
 /// Starts to remember a flow's destination, with no backend yet.
 #[inline(always)]
-pub(super) fn remember<'a, T: Tables>(
-    tables: &'a T,
-    service: &Service,
-    flow: &Flow,
-) -> Option<&'a mut Cache> {
+fn remember<'a, T: Tables>(tables: &'a T, service: &Service, flow: &Flow) -> Option<&'a mut Cache> {
     let cache = tables.new_cache(&key(service, flow))?;
     cache.used = tables.now();
     cache.generation = service.generation;
