@@ -260,7 +260,7 @@ pub mod state {
 }
 
 /// Where packets of one direction leave, as the kernel's routing said at `checked`.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct NextHop {
     /// Interface index; 0 when never looked up.

@@ -17,6 +17,7 @@ pub mod fragment;
 pub mod hint;
 pub mod limits;
 pub mod mark;
+pub mod memo;
 pub mod neighbour;
 pub mod reason;
 pub mod scheduler;
@@ -31,7 +32,7 @@ pub mod traffic;
 pub mod tunnel;
 
 /// Raised whenever a type in a pinned map changes, or what it means; `lb-ctl upgrade` refuses maps of another one.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// IP protocol numbers that services know (IANA).
 pub mod protocol {

@@ -37,9 +37,14 @@ pub struct Settings {
     /// The generation of the tables of firewall marks, 0 when there are no rules: for each of the two sets of
     /// services its own, so that one word changes both.
     pub marks: [u32; 2],
+    /// Of what packets see of the map of services: raised before it is changed and after that, so that it is odd
+    /// meanwhile. What a CPU remembers of an even version counts as long as that does.
+    pub version: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 320);
+const _: () = assert!(size_of::<Settings>() == 328);
 // SAFETY: plain old data, as bytemuck has checked.
 #[cfg(feature = "user")]
 unsafe impl aya::Pod for Settings {}
@@ -79,6 +84,8 @@ impl Settings {
             bank: 0,
             pool: [0; 2],
             marks: [0; 2],
+            version: 0,
+            reserved: 0,
         }
     }
 

@@ -11,11 +11,13 @@ pub enum Stage {
     Open = 1,
     /// The way out.
     Send = 2,
+    /// Both for a plain SYN.
+    Accept = 3,
 }
 
 impl Stage {
     /// Every stage, in the order of the map.
-    pub const ALL: [Self; 3] = [Self::Find, Self::Open, Self::Send];
+    pub const ALL: [Self; 4] = [Self::Find, Self::Open, Self::Send, Self::Accept];
 
     /// Name of its program.
     pub const fn name(self) -> &'static str {
@@ -23,6 +25,7 @@ impl Stage {
             Self::Find => "find",
             Self::Open => "open",
             Self::Send => "send",
+            Self::Accept => "accept",
         }
     }
 }

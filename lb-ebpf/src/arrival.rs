@@ -5,7 +5,7 @@
 //! after a change. So the question is asked the other way round: would an answer to this packet leave by
 //! the interface that it came in by, and under the address that the frame was sent to?
 
-use crate::{Frame, Reason, Route, Tables, nexthop::FRESH, packet::Packet, wire::ethernet::Ethernet};
+use crate::{Frame, Reason, Route, Tables, nexthop::FRESH, packet::Packet};
 
 /// The last address on an interface that turned out to be this machine's, for one CPU.
 #[repr(C)]
@@ -15,8 +15,8 @@ pub struct Arrival {
     pub interface: u32,
     /// Tick at which it was found out.
     pub checked: u32,
-    /// The address; two bytes are always 0.
-    pub mac: [u16; 4],
+    /// The address; the last two bytes are always 0.
+    pub mac: u64,
 }
 
 /// Interfaces for which an address is remembered at the same time.
@@ -28,15 +28,22 @@ const VIRTUAL_ROUTER: [u8; 4] = [0x00, 0x00, 0x5e, 0x00];
 /// The address of such a router, for packets that need one and have none.
 pub const ROUTER: [u16; 3] = [0x0000u16.to_be(), 0x5e00u16.to_be(), 0x0100u16.to_be()];
 
+/// Whether the answer is remembered that a frame was meant for this machine.
+#[inline(always)]
+pub fn is_known<F: Frame, T: Tables>(frame: &F, tables: &T, now: u32) -> bool {
+    receiver(frame).is_some_and(|mac| {
+        let interface = frame.interface();
+        tables.arrival(interface).is_some_and(|place| place.is_for(interface, mac, now))
+    })
+}
+
 /// [`Reason::OtherMachine`] for a frame that a switch flooded. Where an answer would leave by another
 /// interface (a bridge above this one, a second way to the client) nobody can tell, and it counts as ours.
 #[inline(always)]
 pub fn check<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet, now: u32) -> Result<(), Reason> {
-    let header: Ethernet = frame.load(0).ok_or(Reason::TruncatedEthernet)?;
-    let [first, second, third] = header.destination;
-    let (interface, mac) = (frame.interface(), [first, second, third, 0]);
+    let (interface, mac) = (frame.interface(), receiver(frame).ok_or(Reason::TruncatedEthernet)?);
     let place = tables.arrival(interface).ok_or(Reason::Raced)?;
-    if place.interface == interface && place.mac == mac && now.wrapping_sub(place.checked) < FRESH {
+    if place.is_for(interface, mac, now) {
         return Ok(());
     }
     let flow = &packet.flow;
@@ -53,9 +60,23 @@ pub fn check<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet, now: u
     }
 }
 
+impl Arrival {
+    #[inline(always)]
+    fn is_for(&self, interface: u32, mac: u64, now: u32) -> bool {
+        self.interface == interface && self.mac == mac && now.wrapping_sub(self.checked) < FRESH
+    }
+}
+
+/// The address that a frame was sent to.
 #[inline(always)]
-fn octets(mac: [u16; 4]) -> [u8; 6] {
-    let [a, b, c, d, e, f, ..]: [u8; 8] = bytemuck::cast(mac);
+fn receiver<F: Frame>(frame: &F) -> Option<u64> {
+    // The first eight bytes of the header, all at once.
+    Some(frame.load::<u64>(0)? & u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]))
+}
+
+#[inline(always)]
+fn octets(mac: u64) -> [u8; 6] {
+    let [a, b, c, d, e, f, ..] = mac.to_ne_bytes();
     [a, b, c, d, e, f]
 }
 

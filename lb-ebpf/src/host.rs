@@ -24,6 +24,7 @@ use lb_common::{
     hint,
     limits::SERVICE_SLOTS,
     mark::{ClassKey, Found, Prefix, Range},
+    memo::{MEMOS, Memo},
     neighbour::{Neighbour, SILENCES, Silence, VOUCHES, Vouch},
     scheduler::{NO_BACKEND, Turn},
     service::{Service, ServiceKey},
@@ -103,6 +104,8 @@ pub struct HostTables {
     pub fragments: RefCell<HashMap<FragmentKey, FragmentPorts>>,
     /// Devices by interface index.
     pub devices: HashMap<u32, Device>,
+    /// Where keys of services led.
+    pub memos: Elements<Memo>,
     /// Addresses of the interfaces.
     pub arrivals: Elements<Arrival>,
     /// What the kernel's routing answered.
@@ -151,6 +154,7 @@ impl HostTables {
             ports: RefCell::default(),
             fragments: RefCell::default(),
             devices: HashMap::new(),
+            memos: Elements::new(MEMOS),
             arrivals: Elements::new(ARRIVALS),
             heard: Elements::new(HEARD),
             routes: HashMap::new(),
@@ -210,6 +214,10 @@ impl Tables for HostTables {
 
     fn service(&self, _settings: &Settings, key: &ServiceKey) -> Option<u32> {
         self.services.keys().position(|found| found == key).map(|position| position as u32)
+    }
+
+    fn memo(&self, place: u32) -> Option<&mut Memo> {
+        self.memos.at(place)
     }
 
     fn record(&self, position: u32) -> Option<&Service> {

@@ -56,10 +56,22 @@ fn alternate(hash: u64) -> u32 {
     hash as u32 ^ ((hash >> 32) as u32 | 1)
 }
 
+/// Where the entry of a hash lives, unless there is no room.
+pub struct Home<'a> {
+    bucket: &'a mut Bucket,
+    hash: u64,
+}
+
+/// Where the entry of a hash lives.
+#[inline(always)]
+pub fn home<T: Tables>(tables: &T, hash: u64) -> Option<Home<'_>> {
+    Some(Home { bucket: tables.bucket(hash as u32)?, hash })
+}
+
 /// The connection of a flow.
 #[inline(always)]
 pub fn find<'a, T: Tables>(tables: &'a T, flow: &Flow, hash: u64) -> Option<Found<'a>> {
-    find_where(tables, flow, hash, |_, word| is_connection(word))
+    home(tables, hash)?.find(tables, flow)
 }
 
 /// The same, by one of this CPU's hints: that spares the bucket, which with many flows is in no cache.
@@ -89,26 +101,80 @@ pub fn remember(hints: &mut hint::Set, hash: u64, found: &Found) {
 /// The template of what [`crate::persistence`] makes of a client's flow, and of a Call-ID's digest.
 #[inline(always)]
 pub fn find_template<'a, T: Tables>(tables: &'a T, flow: &Flow, call: u64, hash: u64) -> Option<Found<'a>> {
-    find_where(tables, flow, hash, |template, word| is_valid_template(word) && template.call() == call)
+    let is_wanted = |template: &Connection, word| is_valid_template(word) && template.call() == call;
+    home(tables, hash)?.find_where(tables, flow, is_wanted)
 }
 
+/// [`Home::insert`].
 #[inline(always)]
-fn find_where<'a, T: Tables>(
-    tables: &'a T,
-    flow: &Flow,
-    hash: u64,
-    is_wanted: impl Fn(&Connection, u64) -> bool,
-) -> Option<Found<'a>> {
-    let bucket = tables.bucket(hash as u32)?;
-    if has_tag(bucket, hash)
-        && let Some(found) = find_in(tables, bucket, flow, hash, &is_wanted)
-    {
-        return Some(found);
+pub fn insert<T: Tables>(tables: &T, hash: u64, slot: u32, direction: Direction) -> bool {
+    home(tables, hash).is_some_and(|mut home| home.insert(tables, slot, direction))
+}
+
+impl Home<'_> {
+    /// Fetches it: it is needed soon.
+    #[inline(always)]
+    pub fn touch<T: Tables>(&self, tables: &T) {
+        tables.touch(&self.bucket.overflow);
     }
-    if bucket.overflow == 0 {
-        return None;
+
+    /// The connection of a flow.
+    #[inline(always)]
+    pub fn find<'a, T: Tables>(&self, tables: &'a T, flow: &Flow) -> Option<Found<'a>> {
+        self.find_where(tables, flow, |_, word| is_connection(word))
     }
-    find_in(tables, tables.bucket(alternate(hash))?, flow, hash, &is_wanted)
+
+    #[inline(always)]
+    fn find_where<'a, T: Tables>(
+        &self,
+        tables: &'a T,
+        flow: &Flow,
+        is_wanted: impl Fn(&Connection, u64) -> bool,
+    ) -> Option<Found<'a>> {
+        let Self { bucket, hash } = self;
+        if has_tag(bucket, *hash)
+            && let Some(found) = find_in(tables, bucket, flow, *hash, &is_wanted)
+        {
+            return Some(found);
+        }
+        if bucket.overflow == 0 {
+            return None;
+        }
+        find_in(tables, tables.bucket(alternate(*hash))?, flow, *hash, &is_wanted)
+    }
+
+    /// Enters a connection for one kind of its packets. `false` when both buckets are full.
+    #[inline(always)]
+    pub fn insert<T: Tables>(&mut self, tables: &T, slot: u32, direction: Direction) -> bool {
+        let made = entry(self.hash, slot, direction);
+        if put(tables, self.bucket, 0, made) {
+            return true;
+        }
+        let Some(other) = tables.bucket(alternate(self.hash)) else { return false };
+        // First the count, then the entry: who sees no overflow may trust that there is none.
+        tables.add(&mut self.bucket.overflow, 1);
+        let entered = put(tables, other, 0, made);
+        if !entered {
+            tables.add(&mut self.bucket.overflow, 1u64.wrapping_neg());
+        }
+        entered
+    }
+
+    /// Whether a flow leads to the slot that it was entered for just now, and not to one that another CPU has entered
+    /// for it. Entries are looked at in the same order by all.
+    #[inline(always)]
+    pub fn leads_to<T: Tables>(&self, tables: &T, flow: &Flow, slot: u32, direction: Direction) -> bool {
+        let made = entry(self.hash, slot, direction);
+        for &entry in &self.bucket.entries {
+            if entry == made {
+                return true;
+            }
+            if may_be(entry, self.hash) {
+                break;
+            }
+        }
+        self.find(tables, flow).is_none_or(|found| found.slot == slot)
+    }
 }
 
 /// Whether an entry has the tag of a hash.
@@ -179,50 +245,7 @@ fn matches<T: Tables>(tables: &T, connection: &Connection, direction: Direction,
         && flow.destination.words[0] == destination.words[0]
 }
 
-/// Fetches the bucket of a hash, which is needed soon.
-#[inline(always)]
-pub fn touch<T: Tables>(tables: &T, hash: u64) {
-    if let Some(bucket) = tables.bucket(hash as u32) {
-        tables.touch(&bucket.overflow);
-    }
-}
-
-/// Enters a connection for one kind of its packets. `false` when both buckets are full.
-#[inline(always)]
-pub fn insert<T: Tables>(tables: &T, hash: u64, slot: u32, direction: Direction) -> bool {
-    let made = entry(hash, slot, direction);
-    let Some(home) = tables.bucket(hash as u32) else { return false };
-    if put(tables, home, 0, made) {
-        return true;
-    }
-    let Some(other) = tables.bucket(alternate(hash)) else { return false };
-    // First the count, then the entry: who sees no overflow may trust that there is none.
-    tables.add(&mut home.overflow, 1);
-    let entered = put(tables, other, 0, made);
-    if !entered {
-        tables.add(&mut home.overflow, 1u64.wrapping_neg());
-    }
-    entered
-}
-
-/// Whether a flow leads to the slot that it was entered for just now, and not to one that another CPU has entered
-/// for it. Entries are looked at in the same order by all.
-#[inline(always)]
-pub fn leads_to<T: Tables>(tables: &T, flow: &Flow, hash: u64, slot: u32, direction: Direction) -> bool {
-    let made = entry(hash, slot, direction);
-    let Some(bucket) = tables.bucket(hash as u32) else { return false };
-    for &entry in &bucket.entries {
-        if entry == made {
-            return true;
-        }
-        if may_be(entry, hash) {
-            break;
-        }
-    }
-    find(tables, flow, hash).is_none_or(|found| found.slot == slot)
-}
-
-/// Removes what [`insert`] entered.
+/// Removes what [`Home::insert`] entered.
 #[inline(always)]
 pub fn remove<T: Tables>(tables: &T, hash: u64, slot: u32, direction: Direction) {
     let made = entry(hash, slot, direction);
@@ -266,7 +289,8 @@ mod tests {
     #[test]
     fn of_two_slots_of_one_flow_the_first_is_led_to() {
         let (tables, flow) = (HostTables::new(16, 16), Flow { source_port: 7, ..Flow::default() });
-        let is_led_to = |slot| leads_to(&tables, &flow, 1 << 40, slot, Direction::Forward);
+        let is_led_to =
+            |slot| home(&tables, 1 << 40).unwrap().leads_to(&tables, &flow, slot, Direction::Forward);
         // By chance another flow has the same hash.
         for (slot, port) in [(3, 8), (1, 7), (2, 7)] {
             enter(&tables, slot, port, 1 << 40);

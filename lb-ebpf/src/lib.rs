@@ -7,6 +7,7 @@
 #[cfg(not(target_arch = "bpf"))]
 extern crate std;
 
+pub mod accept;
 pub mod adoption;
 pub mod answer;
 pub mod arrival;
@@ -46,6 +47,7 @@ use lb_common::{
 use open::{Choice, how};
 use packet::{Packet, bits::UNSOUGHT};
 
+pub use accept::accept;
 pub use frame::Frame;
 pub use lb_common::reason::Reason;
 pub use tables::{Route, Steps, Tables};
@@ -65,6 +67,13 @@ impl Outcome {
     #[inline(always)]
     pub const fn of(reason: Reason) -> Self {
         Self { reason, detail: 0 }
+    }
+}
+
+impl From<Reason> for Outcome {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self::of(reason)
     }
 }
 
@@ -109,6 +118,7 @@ fn go_on<F: Frame, T: Steps>(frame: &mut F, tables: &T, mut next: Next) -> Outco
             Next::Stage(Stage::Find) => find(frame, tables, packet),
             Next::Stage(Stage::Open) => open(frame, tables, packet),
             Next::Stage(Stage::Send) => Next::End(send(frame, tables, packet)),
+            Next::Stage(Stage::Accept) => accept(frame, tables, packet),
             Next::End(outcome) => return outcome,
         }
     }

@@ -31,7 +31,7 @@ mod program {
         }
     }
 
-    /// The stage of that name, as are the two below.
+    /// The stage of that name, as are the three below.
     #[xdp(frags)]
     pub fn find(context: XdpContext) -> u32 {
         let (frame, maps) = of(&context);
@@ -54,6 +54,13 @@ mod program {
         let (mut frame, maps) = of(&context);
         let Some(packet) = maps.packet() else { return XDP_ABORTED };
         end(&maps, lb_ebpf::send(&mut frame, &maps, packet))
+    }
+
+    #[xdp(frags)]
+    pub fn accept(context: XdpContext) -> u32 {
+        let (mut frame, maps) = of(&context);
+        let Some(packet) = maps.packet() else { return XDP_ABORTED };
+        go_on(&context, &maps, lb_ebpf::accept(&mut frame, &maps, packet))
     }
 
     #[inline(always)]

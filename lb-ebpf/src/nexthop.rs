@@ -8,7 +8,7 @@
 //! one hears something else, all that send by the same neighbour ask for themselves; and each does
 //! after [`LASTING`], because the change may concern it alone.
 
-mod heard;
+pub mod heard;
 mod silence;
 
 use crate::{
@@ -181,7 +181,6 @@ pub fn refresh<F: Frame, T: Tables>(
     let hop = hop(connection, tracked.direction);
     let before = *hop;
     let asked = if tracked.direction == Direction::Forward { Address::UNSPECIFIED } else { source };
-    let heard = tables.heard(Heard::place(asked, destination)).ok_or(Reason::Raced)?;
     let must_ask = match method {
         // The source of its packets comes with the answer.
         method::TUNNEL => true,
@@ -189,8 +188,8 @@ pub fn refresh<F: Frame, T: Tables>(
         method::ROUTE => may_be_lost(frame, packet, method),
         _ => false,
     };
-    if !must_ask && heard.is_for(asked, destination, frame.interface(), now) {
-        copy(&heard.hop, hop);
+    if !must_ask && let Some(known) = heard::recent(tables, asked, destination, frame.interface(), now) {
+        copy(known, hop);
         return if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) };
     }
     let known = match tables.route(frame.interface(), source, destination, packet.flow.protocol as u8) {
@@ -239,7 +238,9 @@ pub fn refresh<F: Frame, T: Tables>(
     hop.generation = vouch(tables, &before, hop, now);
     known?;
     silence::end(tables, destination);
-    *heard = Heard { source: asked, destination, interface: frame.interface(), reserved: 0, hop: *hop };
+    if let Some(heard) = tables.heard(Heard::place(asked, destination)) {
+        *heard = Heard { source: asked, destination, interface: frame.interface(), reserved: 0, hop: *hop };
+    }
     if hop.exit == exit::KERNEL {
         Err(Reason::KernelDevice)
     } else if may_be_lost(frame, packet, method) && tables.is_probe_due(neighbour(hop)) {
@@ -251,9 +252,9 @@ pub fn refresh<F: Frame, T: Tables>(
 
 /// Copies a word at a time: for a plain assignment the compiler calls a `memmove` that goes byte by byte.
 #[inline(always)]
-fn copy(from: &NextHop, to: &mut NextHop) {
-    let from: &[u32; size_of::<NextHop>() / 4] = bytemuck::cast_ref(from);
-    let to: &mut [u32; size_of::<NextHop>() / 4] = bytemuck::cast_mut(to);
+pub fn copy(from: &NextHop, to: &mut NextHop) {
+    let from: &[u64; size_of::<NextHop>() / 8] = bytemuck::cast_ref(from);
+    let to: &mut [u64; size_of::<NextHop>() / 8] = bytemuck::cast_mut(to);
     to.iter_mut().zip(from).for_each(|(to, from)| *to = black_box(*from));
 }
 

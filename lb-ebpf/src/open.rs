@@ -8,9 +8,11 @@ use crate::{
     state::sctp::Event,
     wire::tcp::flags::{RST, SYN},
 };
+use core::hint::black_box;
 use lb_common::{
     address::Address,
     backend::{Backend, ServerKey},
+    memo::{self, Memo},
     protocol,
     service::{
         ServiceKey, engine,
@@ -57,7 +59,7 @@ pub mod how {
 }
 
 /// FTP's data port, network order.
-const FTP_DATA: u16 = 20_u16.to_be();
+pub const FTP_DATA: u16 = 20_u16.to_be();
 /// Ports below are not FTP's to choose for data.
 const FIRST_UNPRIVILEGED: u16 = 1024;
 
@@ -136,6 +138,24 @@ pub fn service<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> O
     }
     key.port = 0;
     tables.service(settings, &key)
+}
+
+/// Where the record of a key's service lies, as this CPU remembers it, or looks it up and remembers it.
+#[inline(always)]
+pub fn remembered<T: Tables>(tables: &T, settings: &Settings, key: &ServiceKey) -> Option<u32> {
+    // Read once.
+    let version = black_box(settings.version);
+    let memo = tables.memo(memo::place(key))?;
+    if memo.version == version && memo.key == *key {
+        return memo.record.checked_sub(1);
+    }
+    // A barrier: what is found is at least as new.
+    tables.add32(&mut memo.version, 0);
+    let found = tables.service(settings, key);
+    if version & 1 == 0 {
+        *memo = Memo { key: *key, record: found.map_or(0, |record| record + 1), version };
+    }
+    found
 }
 
 /// The key of the service for exactly this address and port.

@@ -7,10 +7,10 @@
 //! goes to the stage that makes it.
 
 use crate::{
-    Frame, Next, Outcome, Reason, Tables,
+    Frame, Next, Outcome, Reason, Tables, accept,
     forward::{nat, partial, route},
     index, nexthop,
-    open::{key, may_open},
+    open::{key, may_open, remembered},
     packet::{Flow, Packet, bits},
     schedule,
     wire::{
@@ -241,13 +241,18 @@ fn forward<F: Frame, T: Tables>(
 /// into afterwards, so that there is but one wait for both buckets of a new connection.
 #[inline(always)]
 fn first<T: Tables>(tables: &T, settings: &Settings, packet: &Packet, hash: u64) -> Option<Next> {
-    let next = foreign(tables, settings, packet);
+    let mut next = foreign(tables, settings, packet);
     if next == Some(Next::Stage(Stage::Open))
         && let Some(opening) = tables.packet()
-        && tables.record(opening.service).is_some_and(schedule::is_without_trace)
+        && let Some(service) = tables.record(opening.service)
     {
-        opening.bits |= bits::UNSOUGHT;
-        return next;
+        if accept::takes(settings, service, packet) {
+            next = Some(Next::Stage(Stage::Accept));
+        }
+        if schedule::is_without_trace(service) {
+            opening.bits |= bits::UNSOUGHT;
+            return next;
+        }
     }
     match index::find(tables, &packet.flow, hash) {
         Some(_) => None,
@@ -268,7 +273,7 @@ fn foreign<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Optio
     if packet.mark != 0 || settings.marks() != 0 {
         return None;
     }
-    match tables.service(settings, &key(&packet.flow)) {
+    match remembered(tables, settings, &key(&packet.flow)) {
         Some(service) => {
             *tables.packet()? = Packet { service, ..*packet };
             Some(Next::Stage(Stage::Open))

@@ -1,7 +1,7 @@
 //! What the packet path needs beside the packet: maps, clock, chance and routes.
 
 use crate::{
-    Frame, Outcome, Reason,
+    Frame, Outcome, Reason, accept,
     answer::{self, Answer},
     arrival::{self, Arrival},
     checksum::crc32c,
@@ -31,6 +31,7 @@ use lb_common::{
     fragment::{FragmentKey, FragmentPorts},
     hint,
     mark::{ClassKey, Found, Prefix, Range},
+    memo::Memo,
     neighbour::{Neighbour, Silence, Vouch},
     scheduler::Turn,
     service::{Service, ServiceKey},
@@ -65,6 +66,8 @@ pub trait Tables {
 
     /// Where the record of a key's service lies.
     fn service(&self, settings: &Settings, key: &ServiceKey) -> Option<u32>;
+    /// What is remembered of the keys at a place.
+    fn memo(&self, place: u32) -> Option<&mut Memo>;
     /// A service.
     fn record(&self, position: u32) -> Option<&Service>;
     /// The table of destinations of a class.
@@ -185,6 +188,12 @@ pub trait Steps: Tables + Sized {
         open::schedule(frame, self, packet)
     }
 
+    /// [`schedule::choose`].
+    #[inline(always)]
+    fn choose(&self, service: &Service, flow: &Flow) -> Option<u32> {
+        schedule::choose(self, service, flow)
+    }
+
     /// [`schedule::next_turn`].
     #[inline(always)]
     fn next_turn(&self, service: &Service, word: u64) -> u64 {
@@ -255,6 +264,12 @@ pub trait Steps: Tables + Sized {
     #[inline(always)]
     fn create(&self, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
         connection::create(self, packet, choice)
+    }
+
+    /// [`accept::create`].
+    #[inline(always)]
+    fn create_plain(&self, packet: &Packet, member: u32) -> Result<u32, Reason> {
+        accept::create(self, packet, member)
     }
 
     /// [`connection::is_known`].

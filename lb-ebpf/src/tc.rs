@@ -60,7 +60,7 @@ mod program {
         }
     }
 
-    /// The stage of that name, as are the two below.
+    /// The stage of that name, as are the three below.
     #[classifier]
     pub fn find(context: TcContext) -> i32 {
         let (frame, maps) = of(&context);
@@ -83,6 +83,13 @@ mod program {
         let (mut frame, maps) = of(&context);
         let Some(packet) = maps.packet() else { return SHOT };
         end(&maps, lb_ebpf::send(&mut frame, &maps, packet))
+    }
+
+    #[classifier]
+    pub fn accept(context: TcContext) -> i32 {
+        let (mut frame, maps) = of(&context);
+        let Some(packet) = maps.packet() else { return SHOT };
+        go_on(&context, &maps, lb_ebpf::accept(&mut frame, &maps, packet))
     }
 
     #[inline(always)]

@@ -175,8 +175,11 @@ fn a_plain_packet_that_opens_a_connection_goes_to_the_stage_that_makes_it() {
     for (v6, udp) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut frame = HostFrame::new(packet(v6, Way::Nat, udp, false, SYN, 0));
         let next = shortcut::handle(&mut frame, &tables(v6, Way::Nat));
-        assert_eq!(next, Next::Stage(Stage::Open));
+        assert_eq!(next, Next::Stage(if v6 || udp { Stage::Open } else { Stage::Accept }));
     }
+    // A service that asks for more.
+    let mut frame = HostFrame::new(packet(false, Way::FullNat, false, false, SYN, 0));
+    assert_eq!(shortcut::handle(&mut frame, &tables(false, Way::FullNat)), Next::Stage(Stage::Open));
 }
 
 proptest! {

@@ -199,7 +199,10 @@ impl Change {
         let bank = store.bank();
         fence(Release);
         if let (Some(key), None, false) = (changed.next(), changed.next(), has_more) {
-            return store.services.set(bank, key, services.get(key).map(|version| version.slot));
+            store.set_changing(true);
+            let set = store.services.set(bank, key, services.get(key).map(|version| version.slot));
+            store.set_changing(false);
+            return set;
         }
         let spare = 1 - bank;
         store.services.fill(spare, services.iter().map(|(key, version)| (*key, version.slot)))?;
@@ -207,7 +210,9 @@ impl Change {
         store.set_marks(spare, marks.as_ref().map_or(present, |new| new.generation));
         settings.bank = spare.into();
         store.announce(*settings);
+        store.set_changing(true);
         store.set_bank(spare);
+        store.set_changing(false);
         store.adopt();
         Ok(())
     }

@@ -97,6 +97,20 @@ impl Store {
         unsafe { addr_of!((*self.settings.pointer(0)).bank).read_volatile() as u8 & 1 }
     }
 
+    /// Says that the services that packets see are about to change, or have been changed.
+    pub(super) fn set_changing(&mut self, changing: bool) {
+        // SAFETY: as above.
+        let place = unsafe { addr_of_mut!((*self.settings.pointer(0)).version) };
+        fence(Release);
+        unsafe {
+            let version = place.read_volatile();
+            // One that was broken off has left an odd number.
+            let next = if changing { version | 1 } else { (version | 1).wrapping_add(1) };
+            place.write_volatile(next);
+        }
+        fence(Release);
+    }
+
     /// Says which firewall marks packets see with a set of services that they do not see yet.
     pub(super) fn set_marks(&mut self, bank: u8, generation: u32) {
         let settings = self.settings.pointer(0);

@@ -36,12 +36,12 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
     let backend = tables.backend(member.backend).ok_or(Reason::NoBackend)?;
     let made = head(packet, choice, member, backend);
     let is_lasting = choice.how & how::ONE_PACKET == 0;
-    let hash = index::hash(flow, settings);
     let replies = reply_flow(tables, &made);
-    let reply = index::hash(&replies, settings);
+    let mut home = index::home(tables, index::hash(flow, settings)).ok_or(Reason::TableFull)?;
+    let mut reply_home = index::home(tables, index::hash(&replies, settings)).ok_or(Reason::TableFull)?;
     if is_lasting {
-        index::touch(tables, hash);
-        index::touch(tables, reply);
+        home.touch(tables);
+        reply_home.touch(tables);
     }
     let Some(slot) = tables.take_slot() else {
         persistence::release(tables, choice.template);
@@ -91,7 +91,7 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
         }
         return Ok(slot);
     }
-    if packet.bits & bits::UNSOUGHT != 0 && index::find(tables, flow, hash).is_some() {
+    if packet.bits & bits::UNSOUGHT != 0 && home.find(tables, flow).is_some() {
         tables.give_slot(slot);
         return Err(Reason::Raced);
     }
@@ -102,20 +102,18 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
     schedule::bound(member, backend);
     lightest::changed(tables, backend);
 
-    if !index::insert(tables, reply, slot, Direction::Reply)
-        || !index::insert(tables, hash, slot, Direction::Forward)
-    {
+    if !reply_home.insert(tables, slot, Direction::Reply) || !home.insert(tables, slot, Direction::Forward) {
         tables.end(slot, word);
         return Err(Reason::TableFull);
     }
     // As `snat::take` has looked for, but another CPU may have been as fast.
-    if made.is_full_nat() && index::find(tables, &replies, reply).is_some_and(|found| found.slot != slot) {
+    if made.is_full_nat() && reply_home.find(tables, &replies).is_some_and(|found| found.slot != slot) {
         tables.end(slot, word);
         return Err(Reason::Raced);
     }
     // Two CPUs may have made the same connection at once. Both are in the index now, and both look
     // from the same end: the one found first stays, and has the packet.
-    if !index::leads_to(tables, flow, hash, slot, Direction::Forward) {
+    if !home.leads_to(tables, flow, slot, Direction::Forward) {
         tables.end(slot, word);
         return Err(Reason::Raced);
     }

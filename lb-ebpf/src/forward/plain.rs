@@ -9,17 +9,19 @@ use crate::{
     packet::{Flow, Packet, bits},
     wire::{ethernet, ipv4},
 };
-use lb_common::protocol;
+use lb_common::{address::Address, protocol};
 
-/// Where the segment begins.
-const TRANSPORT: usize = ethernet::LENGTH + ipv4::LENGTH;
+/// Where the packet begins.
+pub const NETWORK: usize = ethernet::LENGTH;
+/// Where its segment begins.
+pub const TRANSPORT: usize = NETWORK + ipv4::LENGTH;
 
 /// Whether a packet is such a one.
 #[inline(always)]
 pub fn is_plain<F: Frame>(frame: &F, packet: &Packet) -> bool {
     packet.flow.protocol as u8 == protocol::TCP
         && packet.bits & !(bits::DONT_FRAGMENT | bits::UNSOUGHT) == bits::IPV4
-        && (packet.network, packet.transport) == (ethernet::LENGTH as u32, TRANSPORT as u32)
+        && (packet.network, packet.transport) == (NETWORK as u32, TRANSPORT as u32)
         && packet.ttl > 1
         && !frame.has_tag()
 }
@@ -33,13 +35,7 @@ pub fn forward<F: Frame, T: Tables>(
     packet: &Packet,
     tracked: Tracked,
 ) -> Option<Outcome> {
-    let packet = Packet {
-        flow: Flow { protocol: protocol::TCP.into(), ..packet.flow },
-        network: ethernet::LENGTH as u32,
-        transport: TRANSPORT as u32,
-        bits: bits::IPV4,
-        ..*packet
-    };
+    let packet = known(packet);
     let connection = tables.connection(tracked.slot)?;
     let after = nat::after(tables, connection, &packet.flow, tracked.direction);
     let hop = nexthop::hop(connection, tracked.direction);
@@ -47,4 +43,22 @@ pub fn forward<F: Frame, T: Tables>(
         return None;
     }
     Some(nat::send(frame, &packet, &after, hop).into())
+}
+
+/// A plain packet with what the compiler does not know of it otherwise.
+#[inline(always)]
+pub fn known(packet: &Packet) -> Packet {
+    let Flow { source, destination, .. } = packet.flow;
+    Packet {
+        flow: Flow {
+            source: Address::from_ipv4(source.ipv4()),
+            destination: Address::from_ipv4(destination.ipv4()),
+            protocol: protocol::TCP.into(),
+            ..packet.flow
+        },
+        network: NETWORK as u32,
+        transport: TRANSPORT as u32,
+        bits: packet.bits & bits::UNSOUGHT | bits::IPV4,
+        ..*packet
+    }
 }

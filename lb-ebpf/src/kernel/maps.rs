@@ -22,6 +22,7 @@ use lb_common::{
     fragment::{FragmentKey, FragmentPorts},
     hint, limits,
     mark::{ClassKey, Found, Prefix, Range, Rule},
+    memo::{self, Memo},
     neighbour::{Neighbour, SILENCES, Silence, VOUCHES, Vouch},
     reason::COUNTERS,
     scheduler::Turn,
@@ -139,6 +140,10 @@ pub static SILENT: Array<Silence, { SILENCES as usize }> = Array::new();
 /// Answers of the kernel's routing, as this CPU has heard them.
 #[btf_map]
 pub static HEARD: PerCpuArray<Heard, { nexthop::HEARD as usize }> = PerCpuArray::new();
+
+/// Where keys of services led, as this CPU has looked them up.
+#[btf_map]
+pub static MEMOS: PerCpuArray<Memo, { memo::MEMOS as usize }> = PerCpuArray::new();
 
 /// Addresses of the interfaces, as this CPU has found them out.
 #[btf_map]

@@ -44,6 +44,11 @@ impl Steps for Maps {
     }
 
     #[inline(always)]
+    fn choose(&self, service: &Service, flow: &Flow) -> Option<u32> {
+        position(unsafe { lb_choose(service, flow) })
+    }
+
+    #[inline(always)]
     fn next_turn(&self, service: &Service, word: u64) -> u64 {
         unsafe { lb_next_turn(service, word) }
     }
@@ -104,6 +109,11 @@ impl Steps for Maps {
     #[inline(always)]
     fn create(&self, packet: &Packet, choice: Choice) -> Result<u32, Reason> {
         result(unsafe { lb_create(packet, pack_choice(Ok(choice)), choice.source) })
+    }
+
+    #[inline(always)]
+    fn create_plain(&self, packet: &Packet, member: u32) -> Result<u32, Reason> {
+        result(unsafe { lb_create_plain(packet, member) })
     }
 
     #[inline(always)]

@@ -25,6 +25,7 @@ use lb_common::{
     fragment::{FragmentKey, FragmentPorts},
     hint,
     mark::{ClassKey, Found, Prefix, Range},
+    memo::{MEMOS, Memo},
     neighbour::{Neighbour, Silence, Vouch},
     reason::{COUNTERS, Reason},
     scheduler::{NO_BACKEND, Turn},
@@ -183,6 +184,11 @@ impl Tables for Maps {
     fn service(&self, settings: &Settings, key: &ServiceKey) -> Option<u32> {
         let bank = settings.bank as u8;
         unsafe { maps::SERVICES.get(&ServiceKey { bank, ..*key }) }.copied()
+    }
+
+    #[inline(always)]
+    fn memo(&self, place: u32) -> Option<&mut Memo> {
+        element!(maps::MEMOS.get_ptr_mut(place % MEMOS))
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! What the kernel has answered others.
 
 use super::FRESH;
+use crate::Tables;
 use lb_common::{address::Address, connection::NextHop};
 
 /// The last answer of the kernel for a pair of addresses and an interface, for one CPU: the first packets of
@@ -27,6 +28,19 @@ const _: () = assert!(size_of::<Heard>() == 64);
 pub const HEARD: u32 = 1 << HEARD_BITS;
 const HEARD_BITS: u32 = 12;
 
+/// The last answer for a pair of addresses and an interface, if it is recent.
+#[inline(always)]
+pub fn recent<T: Tables>(
+    tables: &T,
+    source: Address,
+    destination: Address,
+    interface: u32,
+    now: u32,
+) -> Option<&NextHop> {
+    let heard = tables.heard(Heard::place(source, destination))?;
+    if heard.is_for(source, destination, interface, now) { Some(&heard.hop) } else { None }
+}
+
 impl Heard {
     /// The place of a pair of addresses. By the golden ratio, so that the places of addresses in a row, as backends
     /// often have, lie apart.
@@ -37,7 +51,7 @@ impl Heard {
     }
 
     #[inline(always)]
-    pub(super) fn is_for(&self, source: Address, destination: Address, interface: u32, now: u32) -> bool {
+    fn is_for(&self, source: Address, destination: Address, interface: u32, now: u32) -> bool {
         self.destination == destination
             && self.source == source
             && self.interface == interface

@@ -8,7 +8,7 @@ use crate::{
 use core::{hint::black_box, ptr::null_mut};
 use lb_common::{scheduler::NO_BACKEND, service::Service};
 use lb_ebpf::{
-    Reason,
+    Reason, accept,
     answer::{self, Answer},
     arrival,
     checksum::crc32c,
@@ -52,6 +52,14 @@ pub unsafe extern "C" fn lb_mark(packet: *const Packet) -> u32 {
 pub unsafe extern "C" fn lb_schedule(context: *mut Context, packet: *const Packet) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return FAILED | Reason::Raced as u64 };
     pack_choice(open::schedule(&Buffer::of(context), &Maps { context }, packet))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_choose(service: *const Service, flow: *const Flow) -> u32 {
+    let (Some(service), Some(flow)) = (unsafe { (service.as_ref(), flow.as_ref()) }) else {
+        return NO_BACKEND;
+    };
+    schedule::choose(&UNROUTED, service, flow).unwrap_or(NO_BACKEND)
 }
 
 #[unsafe(no_mangle)]
@@ -127,6 +135,12 @@ pub unsafe extern "C" fn lb_begin(packet: *const Packet, call: u64, member: u32)
 pub unsafe extern "C" fn lb_create(packet: *const Packet, packed: u64, source: u32) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
     pack_result(connection::create(&UNROUTED, packet, Choice { source, ..unpack_choice(packed) }))
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_create_plain(packet: *const Packet, member: u32) -> u64 {
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
+    pack_result(accept::create(&UNROUTED, packet, member))
 }
 
 #[unsafe(no_mangle)]
