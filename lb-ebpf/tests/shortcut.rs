@@ -20,7 +20,7 @@ use lb_common::{
     sysctl::Sysctl,
 };
 use lb_ebpf::{
-    Next, Reason, Route, handle,
+    Next, Outcome, Reason, Route, Tables as _, accept, handle,
     host::{HostFrame, HostTables},
     long_way, shortcut,
 };
@@ -133,6 +133,14 @@ fn packet(v6: bool, way: Way, udp: bool, reply: bool, flags: u8, length: usize) 
     bytes
 }
 
+/// The first packet of another connection of the client's.
+fn others(v6: bool, udp: bool) -> Vec<u8> {
+    let mut bytes = packet(v6, Way::Nat, udp, false, SYN, 0);
+    // The lower half of its port.
+    bytes[if v6 { 55 } else { 35 }] ^= 1;
+    bytes
+}
+
 /// Tables in which the connection stands, and the next hops of the packets that pass are known.
 fn established(v6: bool, way: Way, udp: bool) -> HostTables {
     let tables = tables(v6, way);
@@ -182,6 +190,39 @@ fn a_plain_packet_that_opens_a_connection_goes_to_the_stage_that_makes_it() {
     assert_eq!(shortcut::handle(&mut frame, &tables(false, Way::FullNat)), Next::Stage(Stage::Open));
 }
 
+#[test]
+fn a_plain_syn_is_sent_at_once_where_another_has_been() {
+    let tables = tables(false, Way::Nat);
+    long_way(&mut HostFrame::new(others(false, false)), &tables);
+    let mut frame = HostFrame::new(packet(false, Way::Nat, false, false, SYN, 0));
+    assert_eq!(shortcut::handle(&mut frame, &tables), Next::Stage(Stage::Accept));
+    let next = accept(&mut frame, &tables, tables.packet().unwrap());
+    assert_eq!(next, Next::End(Outcome { reason: Reason::Redirected, detail: 3 }));
+}
+
+#[test]
+fn where_a_key_led_counts_until_the_services_change() {
+    let mut tables = tables(false, Way::Nat);
+    let mut services = std::mem::take(&mut tables.services);
+    let next = |tables: &HostTables| {
+        shortcut::handle(&mut HostFrame::new(packet(false, Way::Nat, false, false, SYN, 0)), tables)
+    };
+    let foreign = Next::End(Outcome::of(Reason::NotBalanced));
+    assert_eq!(next(&tables), foreign);
+    std::mem::swap(&mut tables.services, &mut services);
+    assert_eq!(next(&tables), foreign, "it was no service's");
+    // While they change, and after that.
+    for version in [1, 2] {
+        tables.settings.version = version;
+        assert_eq!(next(&tables), Next::Stage(Stage::Accept));
+    }
+    std::mem::swap(&mut tables.services, &mut services);
+    for version in [3, 4] {
+        tables.settings.version = version;
+        assert_eq!(next(&tables), foreign);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
@@ -189,7 +230,7 @@ proptest! {
     #[test]
     fn both_ways_agree(
         v6: bool, way in prop::sample::select(&Way::ALL[..]), udp: bool, reply: bool, flags in 0u8..32, length in 0usize..1600,
-        partial: bool, at in 0usize..74, byte: u8, mutate: bool, later in 0u32..60, old: bool, is_new: bool,
+        partial: bool, at in 0usize..74, byte: u8, mutate: bool, later in 0u32..60, old: bool, is_new: bool, is_other: bool,
         catch_all in 0u32..2, unasked in 0u32..2, marks in 0u32..2, scheduler in prop::sample::select(&[Rr, Wlc, Sh][..]),
     ) {
         let mut bytes = packet(v6, way, udp, reply, flags, length);
@@ -198,6 +239,9 @@ proptest! {
         }
         let of = || {
             let mut tables = if is_new { tables(v6, way) } else { established(v6, way, udp) };
+            if is_other {
+                long_way(&mut HostFrame::new(others(v6, udp)), &tables);
+            }
             // Within the connection's time, or after it.
             tables.now.set(tables.now.get() + if old { later * 2_000 } else { later });
             tables.settings.catch_all = catch_all;

@@ -149,6 +149,8 @@ impl Kernel {
         // By tc it is the marks that packets have.
         settings.marks = if self.hook == Hook::Tc { [0; 2] } else { settings.marks };
         self.install_marks(&rules);
+        // What was remembered of the last one's services does not count.
+        settings.version = self.array::<Settings>("SETTINGS").get(&0, 0).unwrap().version + 2;
         self.set("SETTINGS", 0, settings);
         self.set("TABLE", 0, Table { backends: backends.len() as u32, ..Table::default() });
         for slot in 0..self.connections {
