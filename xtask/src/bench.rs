@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
         let measured = match part {
             Part::Micro => micro::run(&packet, args.only.as_deref()),
             Part::Wire => wire::run(&packet, &lb_ctl),
-            Part::User => user::run(&lb_ctl),
+            Part::User => user::run(&packet, &lb_ctl),
             Part::Ipvs => beside::run(&packet),
             Part::Scale => scale::run(&packet, &lb_ctl),
         };

@@ -82,12 +82,14 @@ pub fn of(rows: &[Row]) -> Vec<Bar> {
     bar("one core, new connections, times as fast as nftables", "nftables", false, 4.0, "×", times, limit);
     for case in ["a new connection", "a request, kept alive"] {
         for (peer, wanted) in [("nftables", 0.9), ("HAProxy", 0.65)] {
-            let routing = rows.times(Part::User, case, "plain routing", peer);
-            let because = routing.map(|share| format!("plain routing, without a balancer, needs {share:.2}"));
-            for (who, hook) in [("ours", "XDP"), ("ours by tc", "tc")] {
+            for (who, hook, limit) in
+                [("ours", "XDP", "bare redirect"), ("ours by tc", "tc", "plain routing")]
+            {
+                let least = rows.times(Part::User, case, limit, peer);
+                let because = least.map(|share| format!("{limit}, without a balancer, needs {share:.2}"));
                 let share = rows.times(Part::User, case, who, peer);
                 let measure = format!("processor time of {case} by {hook}, share of {peer}'s");
-                bar(&measure, peer, true, wanted, "×", share, because.clone());
+                bar(&measure, peer, true, wanted, "×", share, because);
             }
         }
     }

@@ -5,14 +5,20 @@ use std::{
     io::BufReader,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::Message;
 
-use crate::setup::Toolchain;
+use crate::{
+    lab::{Namespace, Process},
+    setup::Toolchain,
+};
 
 /// The built program.
+#[derive(Clone)]
 pub struct Packet(PathBuf);
 
 impl Packet {
@@ -48,5 +54,30 @@ impl Packet {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// The same as text.
+    pub fn name(&self) -> Result<&str> {
+        self.0.to_str().context("the path of the benchmark")
+    }
+
+    /// Holds one of its programs at an interface, as long as the process lives.
+    pub fn attach(
+        &self,
+        at: &Namespace,
+        interface: &str,
+        program: &str,
+        options: &[&str],
+    ) -> Result<Process> {
+        let command = [self.name()?, "attach", interface, program];
+        let mut process = at.spawn(command.iter().chain(options))?;
+        let limit = Instant::now() + Duration::from_secs(20);
+        while !process.log().contains("attached") {
+            if process.ended()?.is_some() || Instant::now() > limit {
+                bail!("{program} at {interface}:\n{}", process.log());
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(process)
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Part, cpu, row::Row};
+use super::{Part, cpu, packet::Packet, row::Row};
 use crate::{
     lab::{Lab, Process},
     progress::Steps,
@@ -29,10 +29,10 @@ struct Bench {
 }
 
 /// Measures everybody.
-pub fn run(lb_ctl: &Path) -> Result<Vec<Row>> {
+pub fn run(packet: &Packet, lb_ctl: &Path) -> Result<Vec<Row>> {
     let mut benches = Vec::new();
     for balancer in Balancer::ALL {
-        benches.push(Bench::new(balancer, lb_ctl).with_context(|| balancer.name())?);
+        benches.push(Bench::new(balancer, packet, lb_ctl).with_context(|| balancer.name())?);
     }
     let steps = Steps::new("as a user", ROUNDS * CASES.len() * benches.len());
     let mut rows = Vec::new();
@@ -58,10 +58,10 @@ pub fn run(lb_ctl: &Path) -> Result<Vec<Row>> {
 }
 
 impl Bench {
-    fn new(balancer: Balancer, lb_ctl: &Path) -> Result<Self> {
+    fn new(balancer: Balancer, packet: &Packet, lb_ctl: &Path) -> Result<Self> {
         let lab = Lab::raise(lb_ctl.into())?;
         let mut processes = vec![lab.web1.spawn(["iperf3", "-s"])?];
-        processes.extend(balancer.set_up(&lab)?);
+        processes.extend(balancer.set_up(&lab, packet)?);
         Ok(Self { balancer, lab, processes })
     }
 

@@ -7,9 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::lab::{Lab, Process, VIP};
+use crate::{
+    bench::packet::Packet,
+    lab::{Lab, Namespace, Process, VIP},
+};
 
 const SERVER: &str = "192.168.33.111";
 const PORTS: [u16; 2] = [80, 5201];
@@ -19,6 +22,8 @@ const PORTS: [u16; 2] = [80, 5201];
 pub enum Balancer {
     /// The kernel forwards, and balances nothing.
     Routing,
+    /// XDP programs that redirect and do nothing else: the limit for one in XDP.
+    Redirect,
     Ours,
     /// The same by tc, which does not cut large segments up.
     OursByTc,
@@ -28,12 +33,20 @@ pub enum Balancer {
 }
 
 impl Balancer {
-    pub const ALL: [Self; 6] =
-        [Self::Routing, Self::Ours, Self::OursByTc, Self::Nftables, Self::Haproxy, Self::NginxStream];
+    pub const ALL: [Self; 7] = [
+        Self::Routing,
+        Self::Redirect,
+        Self::Ours,
+        Self::OursByTc,
+        Self::Nftables,
+        Self::Haproxy,
+        Self::NginxStream,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Routing => "plain routing",
+            Self::Redirect => "bare redirect",
             Self::Ours => "ours",
             Self::OursByTc => "ours by tc",
             Self::Nftables => "nftables",
@@ -44,19 +57,34 @@ impl Balancer {
 
     /// Where clients send to.
     pub fn address(self) -> &'static str {
-        if self == Self::Routing { SERVER } else { VIP }
+        if matches!(self, Self::Routing | Self::Redirect) { SERVER } else { VIP }
     }
 
-    /// Puts it into a lab; the processes that work for it.
-    pub fn set_up(self, lab: &Lab) -> Result<Vec<Process>> {
+    /// Puts it into a lab; the processes that belong to it.
+    pub fn set_up(self, lab: &Lab, packet: &Packet) -> Result<Vec<Process>> {
         let directory = lab.site.directory();
+        if matches!(self, Self::Redirect | Self::Ours | Self::OursByTc) {
+            // What takes redirected packets, as a network card would.
+            lab.client.run(["ethtool", "-K", "eth0", "gro", "on"])?;
+            lab.switch.run(["ethtool", "-K", "balancer", "gro", "on"])?;
+        }
         match self {
             Self::Routing => Ok(vec![]),
+            Self::Redirect => {
+                // Nobody puts other addresses into the frames, so the ends use each other's.
+                let [client, server] = [&lab.client, &lab.web1].map(|end| mac(end, "eth0"));
+                lab.client.ip(&format!("neighbour replace {VIP} lladdr {} dev eth0", server?))?;
+                lab.web1.ip(&format!("neighbour replace 192.168.33.100 lladdr {} dev eth0", client?))?;
+                let ways = [("outside", "inside"), ("inside", "outside")];
+                let attach = |(from, to)| {
+                    let index = link(&lab.balancer, to)?;
+                    let egress = ["--egress", index.split(':').next().context("no index")?];
+                    packet.attach(&lab.balancer, from, "redirect", &egress)
+                };
+                ways.into_iter().map(attach).collect()
+            }
             Self::Ours | Self::OursByTc => {
                 let hook = if self == Self::Ours { ["--mode", "native"] } else { ["--hook", "tc"] };
-                // What takes redirected packets, as a network card would.
-                lab.client.run(["ethtool", "-K", "eth0", "gro", "on"])?;
-                lab.switch.run(["ethtool", "-K", "balancer", "gro", "on"])?;
                 lab.balancer.lb_ctl(["load", "outside", "inside"].iter().chain(&hook))?;
                 for port in PORTS {
                     let (service, backend) = (format!("{VIP}:{port}"), format!("{SERVER}:{port}"));
@@ -98,6 +126,17 @@ impl Balancer {
             }
         }
     }
+}
+
+/// What `ip` says of an interface.
+fn link(namespace: &Namespace, device: &str) -> Result<String> {
+    namespace.ip(&format!("-o link show {device}"))
+}
+
+fn mac(namespace: &Namespace, device: &str) -> Result<String> {
+    let said = link(namespace, device)?;
+    let mut words = said.split_whitespace().skip_while(|word| *word != "link/ether").skip(1);
+    Ok(words.next().context("no MAC address")?.to_owned())
 }
 
 /// Waits until a proxy listens.

@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::{
@@ -29,7 +29,7 @@ pub struct Wire {
     pub balancer: Namespace,
     pub sink: Namespace,
     pub generator: Namespace,
-    packet: PathBuf,
+    packet: Packet,
     held: Vec<Process>,
 }
 
@@ -74,22 +74,12 @@ impl Wire {
         balancer.ip(&format!("neighbour add 10.9.1.11 lladdr {NOBODY} dev lan1"))?;
         balancer.ip("route add 10.0.0.0/8 via 10.9.0.2")?;
         balancer.sysctl("net/ipv4/ip_forward", "1")?;
-        Ok(Self { balancer, sink, generator, packet: packet.path().into(), held: Vec::new() })
+        Ok(Self { balancer, sink, generator, packet: packet.clone(), held: Vec::new() })
     }
 
     /// Holds one of the benchmark's programs at an interface.
     pub fn attach(&mut self, at: &Namespace, interface: &str, program: &str, options: &[&str]) -> Result<()> {
-        let packet = self.packet.to_str().context("the path of the benchmark")?;
-        let command = [packet, "attach", interface, program];
-        let mut process = at.spawn(command.iter().chain(options))?;
-        let limit = Instant::now() + Duration::from_secs(20);
-        while !process.log().contains("attached") {
-            if process.ended()?.is_some() || Instant::now() > limit {
-                bail!("{program} at {interface}:\n{}", process.log());
-            }
-            sleep(Duration::from_millis(10));
-        }
-        self.held.push(process);
+        self.held.push(self.packet.attach(at, interface, program, options)?);
         Ok(())
     }
 
@@ -97,7 +87,7 @@ impl Wire {
     pub fn send(&self, send: &Send) -> Result<Sent> {
         let before = self.arrived()?;
         let [flows, first, count] = [send.flows, send.first, send.count].map(|number| number.to_string());
-        let packet = self.packet.to_str().context("the path of the benchmark")?;
+        let packet = self.packet.name()?;
         let command = [packet, "send", "gen0", "--from", "10.1.7.7:40000", "--to", send.to, "--mac"];
         let flags = [BALANCER_MAC, "--flags", send.flags, "--flows", &flows, "--first", &first, "--count"];
         let printed = self.generator.run(command.iter().chain(&flags).chain(&[count.as_str()]))?;
