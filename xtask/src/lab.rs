@@ -11,10 +11,12 @@
 mod conversation;
 mod datagrams;
 mod echo;
+mod ftp;
 mod listing;
 mod namespace;
 mod nginx;
 mod process;
+mod protected;
 mod site;
 
 use std::{env, fs, path::PathBuf, sync::Arc};
@@ -24,10 +26,12 @@ use anyhow::{Context, Result};
 pub use conversation::Conversation;
 pub use datagrams::{UdpEcho, udp};
 pub use echo::Echo;
+pub use ftp::Ftp;
 pub use listing::{Backend, Connection};
 pub use namespace::Namespace;
 pub use nginx::Nginx;
 pub use process::Process;
+pub use protected::protected;
 pub use site::{Site, end_all};
 
 /// The address that clients speak to.

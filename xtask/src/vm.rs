@@ -9,7 +9,7 @@ mod guest;
 mod import;
 mod load;
 mod machine;
-mod packages;
+pub mod packages;
 mod qemu;
 mod ram_disk;
 mod reboot;
