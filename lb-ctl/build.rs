@@ -15,8 +15,8 @@ const NIGHTLY: &str = "nightly";
 const DEBIAN: &str = "bpf";
 /// The crates that use unstable features. Named one by one: with `1` every crate could.
 const UNSTABLE: &str = "aya_ebpf,lb_ebpf,lb,lb_tc";
-/// The balancer for XDP and for tc, and what its benchmark measures with.
-const OBJECTS: [&str; 3] = ["lb", "lb-tc", "bench"];
+/// The balancer for XDP and for tc, what its benchmark measures with, and what a test of `--toa` reads with.
+const OBJECTS: [&str; 4] = ["lb", "lb-tc", "bench", "reader"];
 /// Leaves empty objects, so that lb-ctl can be checked without a BPF toolchain.
 const SKIP: &str = "AYA_BUILD_SKIP";
 

@@ -199,7 +199,7 @@ impl Drop for Namespace {
 }
 
 /// Calls `work` on a thread inside a namespace.
-fn inside<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> T {
+pub fn inside<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> T {
     let file = File::open(format!("/run/netns/{name}")).unwrap();
     let enter = move || {
         // SAFETY: moves this thread, which ends with the work, and nothing else.
