@@ -7,7 +7,7 @@ use std::{env, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
 use through::{assert_counted, counters, ctl, curl, eventually};
-use xtask::lab::{Lab, Namespace, Nginx, Site, VIP};
+use xtask::lab::{Lab, Namespace, Nginx, Site, VIP, VIP6};
 
 /// Two addresses of the service, in the servers' network.
 const ADDRESSES: [(&str, &str, &str); 2] = [
@@ -120,23 +120,35 @@ fn where_xdp_cannot_send_the_packets_are_lost_and_counted() -> Result<()> {
 
 #[test]
 fn a_server_on_the_balancer_itself_is_served_by_every_method() -> Result<()> {
-    let lab = Lab::classic()?;
-    let _server = Nginx::start(&lab.balancer, "Balancer called.")?;
-    ctl(&lab.balancer, "load outside inside")?;
-    for (number, backend) in
-        ["-r 127.0.0.1:80 -g", &format!("-r {VIP}:80 -m"), "-r 192.168.33.100 -l"].into_iter().enumerate()
-    {
-        ctl(&lab.balancer, &format!("service add -t {VIP}:80 -s rr"))?;
-        ctl(&lab.balancer, &format!("backend add -t {VIP}:80 {backend}"))?;
-        for _ in 0..3 {
-            assert_eq!(curl(&lab.client, &format!("http://{VIP}"))?, "Balancer called.\n", "{backend}");
+    for hook in ["xdp", "tc"] {
+        let lab = Lab::classic()?;
+        let _server = Nginx::start(&lab.balancer, "Balancer called.")?;
+        ctl(&lab.balancer, &format!("load outside inside --hook {hook}"))?;
+        let (vip6, v4, v6) = (format!("[{VIP6}]"), format!("-r {VIP}:80 -m"), format!("-r [{VIP6}]:80 -m"));
+        for (vip, backends) in [
+            (VIP, ["-r 127.0.0.1:80 -g", &v4, "-r 192.168.33.100 -l"]),
+            (&vip6, ["-r [::1]:80 -g", &v6, "-r [fd00:33::100] -l"]),
+        ] {
+            for (backend, method) in backends.into_iter().zip(["Route ", "Masq  ", "Local "]) {
+                ctl(&lab.balancer, &format!("service add -t {vip}:80 -s rr"))?;
+                ctl(&lab.balancer, &format!("backend add -t {vip}:80 {backend}"))?;
+                for _ in 0..3 {
+                    let answer = curl(&lab.client, &format!("http://{vip}"))?;
+                    assert_eq!(answer, "Balancer called.\n", "{hook}: {backend}");
+                }
+                let list = ctl(&lab.balancer, "list -n")?;
+                ensure!(
+                    list.contains(&format!("{method}  1      0          3 ")),
+                    "{hook}: {backend}: {list}"
+                );
+                ctl(&lab.balancer, "clear")?;
+            }
         }
-        let list = ctl(&lab.balancer, "list -n")?;
-        let method = ["Route ", "Masq  ", "Local "][number];
-        ensure!(list.contains(&format!("{method}  1      0          3 ")), "{backend}: {list}");
-        ctl(&lab.balancer, "clear")?;
+        let counters = counters(&lab.balancer)?;
+        ensure!(
+            counters["LocalBackend"] >= 4 * 3 * 4 && counters["KernelRoute"] >= 2 * 3 * 4,
+            "{counters:?}"
+        );
     }
-    let counters = counters(&lab.balancer)?;
-    ensure!(counters["LocalBackend"] >= 2 * 3 * 4 && counters["KernelRoute"] >= 3 * 4, "{counters:?}");
     Ok(())
 }

@@ -101,6 +101,11 @@ fn by_full_nat(lab: &Lab) -> Result<()> {
         for _ in 0..3 {
             assert_eq!(curl(&lab.balancer, &format!("https://{vip}/"))?, "Web1 called.\n");
         }
+        ctl(&lab.balancer, &format!("service add -u {vip}:7001 --fullnat"))?;
+        ctl(&lab.balancer, &format!("backend add -u {vip}:7001 -r {server}:7000 -m"))?;
+        let socket = udp(&lab.balancer, &format!("{vip}:7001"))?;
+        socket.send(b"question")?;
+        assert_eq!(socket.recv(&mut [0; 100])?, 8);
     }
     Ok(())
 }

@@ -99,7 +99,16 @@ fn with_cache_bypass_what_no_backend_takes_goes_where_it_was_going() -> Result<(
 
 #[test]
 fn ten_thousand_rules_are_added_at_once_and_looked_up() -> Result<()> {
-    let lab = loaded(Path::Redirect, 1500)?;
+    ten_thousand_rules(Path::Redirect)
+}
+
+#[test]
+fn ten_thousand_rules_are_looked_up_by_tc() -> Result<()> {
+    ten_thousand_rules(Path::Tc)
+}
+
+fn ten_thousand_rules(path: Path) -> Result<()> {
+    let lab = loaded(path, 1500)?;
     let mut rules = String::new();
     for number in 0..10_000 {
         writeln!(rules, "2 -s 10.{}.{}.0/24 -d {VIP}/32 -p tcp --dport 80", number >> 8, number & 0xff)?;
