@@ -91,6 +91,7 @@ fn tc_is_attached_replaced_and_taken_away() {
 
         let printed = namespace.ok(&format!("load lan0 lan1 --hook {hook} --max-connections 1000"));
         assert!(printed.contains("lan0: attached (tc)\n"), "{printed}");
+        assert!(!namespace.ok("status").contains("kernel"), "how XDP would send is of no use here");
         assert_eq!(namespace.attached(), 0, "no XDP");
         let program = || namespace.status()["programs"][0]["id"].as_u64().unwrap();
         let first = program();

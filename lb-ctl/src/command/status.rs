@@ -52,6 +52,9 @@ enum Trace {
     Abandoned,
 }
 
+/// What sends through an interface that is gone.
+const LOST: &str = "nothing";
+
 #[derive(Serialize)]
 struct Row {
     name: String,
@@ -102,7 +105,7 @@ impl Status {
                 .map_or_else(|| format!("number {}", attachment.index), |interface| interface.name.clone()),
             mode: None,
             choice: "",
-            sends: "nothing",
+            sends: LOST,
             reason: "the interface that was attached is gone: lb-ctl unload, then load".to_owned(),
         });
         let row = |interface: &Interface| {
@@ -147,9 +150,14 @@ impl Status {
         }
         say!("");
         say!("{:<16} {:<9} {:<32} {:<9} Why", "Interface", "Attached", "Why", "XDP sends");
+        let has_xdp = self.programs.iter().any(|program| program.mode != Mode::Tc);
         for row in &self.interfaces {
             let mode = row.mode.map_or("-", Mode::name);
-            say!("{:<16} {mode:<9} {:<32} {:<9} {}", row.name, row.choice, row.sends, row.reason);
+            let (sends, reason) = match has_xdp || row.sends == LOST {
+                true => (row.sends, row.reason.as_str()),
+                false => ("-", "no XDP program is loaded"),
+            };
+            say!("{:<16} {mode:<9} {:<32} {sends:<9} {reason}", row.name, row.choice);
         }
         Ok(())
     }
