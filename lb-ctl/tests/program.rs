@@ -328,3 +328,42 @@ impl Namespace {
         link[at..].split_whitespace().nth(2).unwrap().to_owned()
     }
 }
+
+#[test]
+fn direct_routing_that_xdp_would_drop_is_warned_of() {
+    let warned = |namespace: &Namespace, command: &str| {
+        let output = namespace.lb_ctl(command);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let expected = |server| {
+        format!(
+            "lb-ctl: warning: XDP drops what direct routing sends to {server} by lan0, because {}; tc does not: lb-ctl \
+             unload, then load --hook tc\n",
+            if tells_features() {
+                "the far end of this veth has neither GRO nor an XDP program"
+            } else {
+                "this kernel does not tell what the far end of a veth does"
+            }
+        )
+    };
+    let namespace = Namespace::loaded();
+    namespace::run("ip", &["-n", &namespace.name, "address", "add", "fd09::1/64", "dev", "lan0"]);
+    for (vip, near, other) in [("10.9.0.1", "10.9.0.2", "10.9.0.3"), ("[fd09::1]", "fd09::2", "fd09::3")] {
+        let at = |server: &str| if server.contains(':') { format!("[{server}]") } else { server.to_owned() };
+        namespace.ok(&format!("service add -t {vip}:80"));
+        let add = format!("backend add -t {vip}:80 -r {} -g", at(near));
+        assert_eq!(warned(&namespace, &add), expected(near));
+        assert_eq!(warned(&namespace, &format!("backend add -t {vip}:80 -r {} -m", at(other))), "");
+        let edit = format!("backend edit -t {vip}:80 -r {}", at(other));
+        assert_eq!(warned(&namespace, &format!("{edit} -w 2")), "");
+        assert_eq!(warned(&namespace, &format!("{edit} -g")), expected(other));
+        assert_eq!(warned(&namespace, &format!("{edit} -w 3")), "");
+        // This host's own need nothing.
+        assert_eq!(warned(&namespace, &format!("backend add -t {vip}:80 -r {vip} -g")), "");
+    }
+    namespace.ok("unload");
+    namespace.ok("load lan0 --hook tc --max-connections 100");
+    namespace.ok("service add -t 10.9.0.1:80");
+    assert_eq!(warned(&namespace, "backend add -t 10.9.0.1:80 -r 10.9.0.2 -g"), "");
+}

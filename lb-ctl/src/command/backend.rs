@@ -1,5 +1,6 @@
 //! `lb-ctl backend`: the servers behind a service.
 
+mod direct;
 mod method;
 
 use crate::{
@@ -14,7 +15,10 @@ use crate::{
 use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
 use lb_common::{
-    backend::{Member, method::NAT},
+    backend::{
+        Member,
+        method::{NAT, ROUTE},
+    },
     limits::WEIGHT,
 };
 
@@ -140,14 +144,15 @@ impl Spec {
                 bail!("{service} has backend {backend} already; lb-ctl backend edit changes it");
             }
             change.add_backend(&service.key(), backend.address.into(), backend.port.to_be(), settings)
-        })
+        })?;
+        if settings.method == Some(ROUTE) { direct::warn(backend.address) } else { Ok(()) }
     }
 
     fn edit(self) -> Result<()> {
         let (service, backend) = self.who.parse()?;
         // What can be refused without the lock is.
         self.numbers()?;
-        transaction::make(|change| {
+        let begins = transaction::make(|change| {
             let position = position(change, service, backend)?;
             let old =
                 change.version(&service.key()).map(|version| version.members[position]).unwrap_or_default();
@@ -160,8 +165,10 @@ impl Spec {
             }
             method::check_family(method, service, backend)?;
             check_thresholds(settings.upper.unwrap_or(old.upper), settings.lower.unwrap_or(old.lower))?;
-            change.edit_backend(&service.key(), position, settings)
-        })
+            change.edit_backend(&service.key(), position, settings)?;
+            Ok(method == ROUTE && old.method != ROUTE)
+        })?;
+        if begins { direct::warn(backend.address) } else { Ok(()) }
     }
 
     /// What is asked for, on top of what is there.

@@ -2,7 +2,7 @@
 
 use super::{
     Mode,
-    netlink::{attributes, bytes, dump, generic_dump, generic_family, text},
+    netlink::{attribute, attributes, bytes, dump, generic_dump, generic_family, get, text},
 };
 use anyhow::{Context as _, Result};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -126,6 +126,27 @@ fn parse(answer: &[u8]) -> Option<Interface> {
         program: program(),
         features: None,
     })
+}
+
+/// The number of the interface by which the kernel would send to an address; `None` if it is this host's own, or if there is
+/// no route.
+pub fn towards(address: IpAddr) -> Option<u32> {
+    const TYPE: usize = 7;
+    const HEADER: usize = 12;
+    let (family, octets) = match address {
+        IpAddr::V4(v4) => (libc::AF_INET, v4.octets().to_vec()),
+        IpAddr::V6(v6) => (libc::AF_INET6, v6.octets().to_vec()),
+    };
+    // An `rtmsg` (`linux/rtnetlink.h`).
+    let mut question = vec![family as u8, octets.len() as u8 * 8];
+    question.resize(HEADER, 0);
+    question.extend(attribute(libc::RTA_DST, &octets));
+    // An error is the answer that there is none.
+    let answers = get(NETLINK_ROUTE, libc::RTM_GETROUTE, question).unwrap_or_default();
+    let answer = answers.first()?;
+    let is_sent = *answer.get(TYPE)? == libc::RTN_UNICAST;
+    let interface = *attributes(answer.get(HEADER..)?).get(&libc::RTA_OIF)?;
+    bytes(interface).filter(|_| is_sent).map(u32::from_ne_bytes)
 }
 
 /// An interface's index, an address of it, and whether the kernel would choose it as the source of a packet.

@@ -42,6 +42,11 @@ pub fn dump(protocol: isize, kind: u16, body: Vec<u8>) -> Result<Vec<Vec<u8>>> {
     ask(protocol, kind, NLM_F_REQUEST | NLM_F_DUMP, body)
 }
 
+/// Asks for one thing; the body of the answer.
+pub fn get(protocol: isize, kind: u16, body: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    ask(protocol, kind, NLM_F_REQUEST, body)
+}
+
 /// Length of a `genlmsghdr`: command, version, two reserved bytes.
 const GENERIC_HEADER: usize = 4;
 
