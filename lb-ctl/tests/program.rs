@@ -329,13 +329,32 @@ impl Namespace {
     }
 }
 
+/// What a command that succeeds says on the side.
+fn warned(namespace: &Namespace, command: &str) -> String {
+    let output = namespace.lb_ctl(command);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn an_ftp_service_that_leaves_data_connections_behind_is_warned_of() {
+    let namespace = Namespace::loaded();
+    for (command, warning) in [
+        (
+            "service add -t 10.9.0.1:21",
+            "lb-ctl: warning: FTP's data connections follow their control connection only with -p\n",
+        ),
+        ("service add -t 10.9.0.2:21 -p", ""),
+        ("service add -u 10.9.0.1:21", ""),
+        ("service add -t 10.9.0.1:22", ""),
+        ("service add -f 21", ""),
+    ] {
+        assert_eq!(warned(&namespace, command), warning, "{command}");
+    }
+}
+
 #[test]
 fn direct_routing_that_xdp_would_drop_is_warned_of() {
-    let warned = |namespace: &Namespace, command: &str| {
-        let output = namespace.lb_ctl(command);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stderr).unwrap()
-    };
     let expected = |server| {
         format!(
             "lb-ctl: warning: XDP drops what direct routing sends to {server} by lan0, because {}; tc does not: lb-ctl \

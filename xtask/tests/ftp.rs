@@ -77,6 +77,8 @@ fn data_connections_of_clients_go_where_their_control_connection_goes() -> Resul
         ctl(&lab.balancer, "snat-pool add 192.168.33.200 fd00:33::200")?;
         add(&lab, "--fullnat", "-m")?;
         served(&lab, &PASSIVE).with_context(|| format!("{path:?}, full NAT"))?;
+        // The server would have to call somebody else than it is asked by.
+        ensure!(name(&lab, "192.168.2.10", VIP, ACTIVE[0]).is_err(), "{path:?}: an active one by full NAT");
     }
     Ok(())
 }

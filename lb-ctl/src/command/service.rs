@@ -12,6 +12,7 @@ use crate::{
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use lb_common::{scheduler::Scheduler, service::Service};
+use lb_ebpf::persistence::FTP;
 
 /// Add, edit, delete or list virtual services.
 #[derive(Debug, clap::Args)]
@@ -143,7 +144,12 @@ impl Spec {
                 bail!("service {name} exists already; lb-ctl service edit changes it");
             }
             change.add_service(name.key(), schedule)
-        })
+        })?;
+        let is_ftp = name.protocol() == Some(Protocol::Tcp) && name.port().to_be() == FTP;
+        if is_ftp && schedule.persistence.unwrap_or(0) == 0 {
+            eprintln!("lb-ctl: warning: FTP's data connections follow their control connection only with -p");
+        }
+        Ok(())
     }
 
     fn edit(self) -> Result<()> {
