@@ -1,6 +1,7 @@
 //! What has to hold for every commit besides the tests. Reports every failed check, not the first.
 
 mod licences;
+mod table;
 mod tidy;
 
 use std::process::Command;
@@ -19,6 +20,7 @@ pub fn run() -> Result<()> {
         ("lints", cargo(&toolchain, &clippy)),
         ("licences", licences::check()),
         ("tidiness", tidy::check()),
+        ("the table of what forwards what", table::check()),
     ];
     let mut failed = Vec::new();
     for (name, result) in checks {

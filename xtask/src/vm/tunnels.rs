@@ -1,11 +1,15 @@
 //! Tunnels, unwrapped by the kernel's own ipip, sit, ip6_tunnel, gre, ip6_gre and fou: every kind, in and around both
 //! families, by the kernel's path, by XDP's where there is one, and by tc.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::lab::{Lab, Namespace, VIP, VIP6};
+use crate::lab::{Lab, Namespace, VIP, VIP6, protected};
 
 /// What is typed, and how many bytes it puts between the two IP headers.
 const KINDS: [(&str, u32); 6] = [
@@ -25,6 +29,7 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
     let mut failed = Vec::new();
     for way in WAYS {
         let lab = lab(lb_ctl, way)?;
+        let mut number = 0;
         for (kind, between) in KINDS {
             if kind == "gre --tun-csum" {
                 expect_checksums(&lab)?;
@@ -36,17 +41,16 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
                 let overhead = between + if outer == "IPv4" { 20 } else { 40 };
                 for vip in [VIP.to_owned(), format!("[{VIP6}]")] {
                     let name = format!("{kind}: {vip} in {outer}, by {way}");
-                    let result = served(&lab, &vip, addresses, kind, overhead);
+                    number += 1;
+                    let foreign = foreign(vip.starts_with('['), number);
+                    let result = served(&lab, &vip, addresses, kind, overhead)
+                        .and_then(|()| without_ports(&lab, &lab.client, foreign, addresses[0], kind))
+                        .and_then(|()| own_clients(&lab, way, foreign, addresses[0], kind));
                     println!("{name}: {}", if result.is_ok() { "works" } else { "FAILED" });
                     failed.extend(result.err().map(|error| format!("{name}: {error:#}")));
                     lab.balancer.lb_ctl(["clear"])?;
                 }
             }
-        }
-        if way == "tc" {
-            let result = from_the_balancer(&lab);
-            println!("a client on the balancer: {}", if result.is_ok() { "works" } else { "FAILED" });
-            failed.extend(result.err().map(|error| format!("a client on the balancer: {error:#}")));
         }
         println!("{}", lab.balancer.lb_ctl(["counters"])?);
     }
@@ -59,7 +63,14 @@ fn lab(lb_ctl: &Path, way: &str) -> Result<Lab> {
     lab.client.run(["modprobe", "-a", "ipip", "sit", "ip6_tunnel", "ip_gre", "ip6_gre", "fou", "fou6"])?;
     for server in [&lab.web1, &lab.web2] {
         unwrap(server)?;
+        server.ip("route add local 203.0.113.0/24 dev lo")?;
+        server.ip("-6 route add local fd00:99::/64 dev lo")?;
+        // A route of this kind suffices to bind for IPv4 only.
+        server.sysctl("net/ipv6/ip_nonlocal_bind", "1")?;
     }
+    // Its other address the servers have, too.
+    lab.balancer.ip("route add 203.0.113.0/24 dev lo src 192.168.33.100")?;
+    lab.balancer.ip("-6 route add local fd00:99::/64 dev lo src fd00:33::100")?;
     if way == "XDP" {
         for (namespace, device) in [(&lab.client, "eth0"), (&lab.switch, "balancer")] {
             namespace.run(["ethtool", "-K", device, "gro", "on"])?;
@@ -96,22 +107,34 @@ fn expect_checksums(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// For an address that the balancer has not got, whose packets a route brings to the loopback.
-fn from_the_balancer(lab: &Lab) -> Result<()> {
-    // Its other address the servers have, too.
-    lab.balancer.ip("route add 203.0.113.80 dev lo src 192.168.33.100")?;
-    lab.balancer.ip("-6 route add local fd00:99::80 dev lo src fd00:33::100")?;
-    lab.web1.addresses("lo", &["203.0.113.80/32", "fd00:99::80/128"])?;
-    for (vip, server) in [("203.0.113.80", "192.168.33.111"), ("[fd00:99::80]", "[fd00:33::111]")] {
-        lab.balancer.lb_ctl(["service", "add", "-t", &format!("{vip}:80")])?;
-        lab.balancer.lb_ctl(["backend", "add", "-t", &format!("{vip}:80"), "-r", server, "-i"])?;
-        for number in 0..3 {
-            let request = ["curl", "-sS", "--max-time", "10", &format!("http://{vip}/")];
-            let answer = lab.balancer.run(request).with_context(|| format!("request {number} to {vip}"))?;
-            ensure!(answer == "Web1 called.\n", "request {number} to {vip}: {answer}");
-        }
+/// An address that the balancer has not got, another one for each number: a connection outlives its service, and would
+/// go on by the kind of tunnel before.
+fn foreign(is_ipv6: bool, number: u8) -> IpAddr {
+    if is_ipv6 { [0xfd00, 0x99, 0, 0, 0, 0, 0, number.into()].into() } else { [203, 0, 113, number].into() }
+}
+
+/// A datagram, AH and ESP, which follow it.
+fn without_ports(lab: &Lab, client: &Namespace, vip: IpAddr, server: &str, kind: &str) -> Result<()> {
+    let service = SocketAddr::new(vip, 500);
+    let ctl = |words: String| lab.balancer.lb_ctl(words.split_whitespace());
+    ctl(format!("service add -u {service}"))?;
+    ctl(format!("backend add -u {service} -r {server} -i --tun-type {kind}"))?;
+    protected(client, vip, &lab.web1, vip).with_context(|| client.name().to_owned())?;
+    ctl(format!("service del -u {service}")).map(drop)
+}
+
+/// Clients on the balancer: a route brings their packets to the loopback, where tc takes them.
+fn own_clients(lab: &Lab, way: &str, vip: IpAddr, server: &str, kind: &str) -> Result<()> {
+    if way != "tc" {
+        return Ok(());
     }
-    lab.balancer.lb_ctl(["clear"]).map(drop)
+    let service = SocketAddr::new(vip, 80);
+    let ctl = |words: String| lab.balancer.lb_ctl(words.split_whitespace());
+    ctl(format!("service add -t {service}"))?;
+    ctl(format!("backend add -t {service} -r {server} -i --tun-type {kind}"))?;
+    let answer = lab.balancer.run(["curl", "-sS", "--max-time", "10", &format!("http://{service}/")])?;
+    ensure!(answer == "Web1 called.\n", "to the balancer itself: {answer}");
+    without_ports(lab, &lab.balancer, vip, server, kind)
 }
 
 /// Small requests, and a long one that meets the tunnel's MTU.
