@@ -1,6 +1,7 @@
 //! The scenarios in memory, and what must hold for every packet.
 
 mod ports;
+mod races;
 mod replies;
 #[path = "../scenario/mod.rs"]
 mod scenario;
