@@ -41,7 +41,7 @@ pub fn track<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &mut Packet) ->
     };
     let Some(found) = index::find(tables, &inverse, index::hash(&inverse, settings)) else {
         let tracked = tunnel::track(frame, tables, settings, packet, &quoted);
-        if tracked != Err(Reason::IcmpToHost) || settings.sysctl(Sysctl::ScheduleIcmp) == 0 {
+        if tracked.is_ok() || settings.sysctl(Sysctl::ScheduleIcmp) == 0 {
             return tracked;
         }
         packet.flow = inverse;

@@ -67,7 +67,7 @@ fn carried<F: Frame>(frame: &F, packet: &Packet, outer: &Packet) -> Result<(Pack
             (at + gre::LENGTH + checksum, header.kind == kind)
         }
         protocol::UDP => {
-            let header: Gue = frame.load(at + udp::LENGTH).ok_or(Reason::TruncatedTransport)?;
+            let header: Gue = frame.load(at + udp::LENGTH).ok_or(Reason::IcmpToHost)?;
             tunnel = Tunnel { kind: kind::GUE, port: outer.flow.destination_port, ..tunnel };
             let words = (header.length & 0x1f) as usize;
             (at + udp::LENGTH + size_of::<Gue>() + words * 4, header.protocol == own)

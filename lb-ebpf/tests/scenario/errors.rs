@@ -238,18 +238,25 @@ fn scheduled(e: &Ends) -> Vec<Scenario> {
     let open = |scenario: Scenario| {
         scenario.client_sends(error(about.clone()), IcmpError, to_web(passed(at_web.clone())))
     };
+    let of_udp = |text: &str, data: &[u8], quoted: usize| {
+        let quote = |from: &str| {
+            let packet = udp(from, e.client).data(data.to_vec()).packet();
+            packet[..packet.len() - data.len() + quoted].to_vec()
+        };
+        name(text).client_sends(error(quote(e.vip)), IcmpError, to_web(passed(quote(e.web)))).web_sends(
+            udp(e.web, e.client),
+            Redirected,
+            to_client(udp(e.vip, e.client)),
+        )
+    };
     vec![
         open(name("an error about a connection that is not here opens it"))
             .client_sends(tcp(e.client, e.vip, ACK), Redirected, to_web(tcp(e.client, e.web, ACK)))
             .web_sends(tcp(e.web, e.client, ACK), Redirected, to_client(tcp(e.vip, e.client, ACK)))
             .client_sends(error(about.clone()), IcmpError, to_web(passed(at_web.clone()))),
-        name("an error about a flow of UDP opens it")
-            .client_sends(
-                error(udp(e.vip, e.client).packet()),
-                IcmpError,
-                to_web(passed(udp(e.web, e.client).packet())),
-            )
-            .web_sends(udp(e.web, e.client), Redirected, to_client(udp(e.vip, e.client))),
+        of_udp("an error about a flow of UDP opens it", &[0; 4], 4),
+        of_udp("as little of it as there must be is enough", &[0; 4], 0),
+        of_udp("what looks like a tunnel's header in it is none", &[0, if v4 { 4 } else { 41 }, 0, 0], 4),
         Scenario { web: super::Web::Nobody, ..name("no backend, and no error about an error") }.client_sends(
             error(about.clone()),
             NoBackend,

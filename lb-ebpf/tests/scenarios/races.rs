@@ -61,7 +61,10 @@ fn of_an_error_and_a_packet_that_open_one_connection_the_first_makes_it() {
             first.run(&tables);
             let made = *tables.connections.at(0).unwrap();
             let state = if error_first { NONE } else { SYN_RECV };
-            assert_eq!((made.state(), remaining(made.expires, tables.now.get())), (state, ticks(time) as i32));
+            assert_eq!(
+                (made.state(), remaining(made.expires, tables.now.get())),
+                (state, ticks(time) as i32)
+            );
             second.run(&tables);
 
             let sent = Outcome { reason: Reason::Redirected, detail: INSIDE };
