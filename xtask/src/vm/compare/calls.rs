@@ -54,7 +54,7 @@ fn by_call_id(side: &Side, transcript: &mut Transcript) -> Result<()> {
     PacketBuilder::ipv4(SERVER.octets(), CLIENT.octets(), 64)
         .udp(SERVER_PORT, ports + 6)
         .write(&mut packet, message("d@x").as_bytes())?;
-    send(&side.lab.web1, CLIENT, &packet)?;
+    send(&side.lab.web1, CLIENT.into(), &packet)?;
     transcript.say(format!("begun by a server: {}", heard(&called)));
     sleep(Duration::from_millis(250));
     side.set("-C")

@@ -1,20 +1,20 @@
 //! What reaches a host on the wire: who answers a connection, and how. Only what opens, ends or refuses
 //! it: acknowledgements and data come in whatever number timing wants.
 
-use std::{net::Ipv4Addr, num::NonZero};
+use std::{net::IpAddr, num::NonZero};
 
 use anyhow::{Context, Result};
-use etherparse::{Icmpv4Slice, IpNumber, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice};
+use etherparse::{IpNumber, LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice};
 use rustix::{
     fd::OwnedFd,
     io::Errno,
     net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with},
 };
 
-use crate::lab::Namespace;
+use crate::lab::{Namespace, VIP, VIP6};
 
-/// `ETH_P_IP`, in network byte order.
-const IPV4: NonZero<u32> = NonZero::new(0x0800_u16.to_be() as u32).unwrap();
+/// `ETH_P_ALL`, in network byte order.
+const ALL: NonZero<u32> = NonZero::new(0x0003_u16.to_be() as u32).unwrap();
 
 /// A packet socket on all devices of a namespace.
 pub struct Wire {
@@ -23,21 +23,31 @@ pub struct Wire {
     counts: Counts,
 }
 
-type Counts = fn(Ipv4Addr, Ipv4Addr) -> bool;
+type Counts = fn(IpAddr, IpAddr) -> bool;
 
 impl Wire {
-    /// What the client's host gets from others.
+    /// What the client's host gets from others, over IPv4.
     pub(super) fn of_client(client: &Namespace) -> Result<Self> {
-        Self::tap(client, |from, to| to.octets()[..3] == [192, 168, 2] && from.octets()[3] >= 100)
+        Self::tap(client, |from, to| match (from, to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                to.octets()[..3] == [192, 168, 2] && from.octets()[3] >= 100
+            }
+            _ => false,
+        })
     }
 
-    /// What a server gets.
+    /// What a server gets, also for the service's address.
     pub(super) fn of_server(server: &Namespace) -> Result<Self> {
-        Self::tap(server, |_, to| matches!(to.octets(), [192, 168, 33, 111..=255]))
+        Self::tap(server, |_, to| match to {
+            IpAddr::V4(own) => matches!(own.octets(), [192, 168, 33, 111..=255]) || to.to_string() == VIP,
+            IpAddr::V6(own) => {
+                matches!(own.segments(), [0xfd00, 0x33, .., 0x111..=0x255]) || to.to_string() == VIP6
+            }
+        })
     }
 
     fn tap(namespace: &Namespace, counts: Counts) -> Result<Self> {
-        let protocol = Some(Protocol::from_raw(IPV4));
+        let protocol = Some(Protocol::from_raw(ALL));
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket =
             namespace.inside(|| socket_with(AddressFamily::PACKET, SocketType::RAW, flags, protocol))?;
@@ -67,42 +77,79 @@ impl Wire {
 /// `None` for what does not count.
 fn kind(frame: &[u8], counts: Counts) -> Option<String> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
-    let Some(NetSlice::Ipv4(ip)) = &packet.net else { return None };
-    let header = ip.header();
-    let (from, to, ttl) = (header.source_addr(), header.destination_addr(), header.ttl());
+    let (from, to, _, _) = ends(packet.net.as_ref()?)?;
     if !counts(from, to) {
         return None;
     }
-    match packet.transport? {
+    told(&packet).map(|text| format!("on the wire: {text}"))
+}
+
+/// Addresses, TTL and what follows the header.
+fn ends<'a>(net: &NetSlice<'a>) -> Option<(IpAddr, IpAddr, u8, (IpNumber, &'a [u8]))> {
+    match net {
+        NetSlice::Ipv4(ip) => {
+            let (header, payload) = (ip.header(), ip.payload());
+            let rest = (payload.ip_number, payload.payload);
+            Some((header.source_addr().into(), header.destination_addr().into(), header.ttl(), rest))
+        }
+        NetSlice::Ipv6(ip) => {
+            let (header, payload) = (ip.header(), ip.payload());
+            let rest = (payload.ip_number, payload.payload);
+            Some((header.source_addr().into(), header.destination_addr().into(), header.hop_limit(), rest))
+        }
+        _ => None,
+    }
+}
+
+fn told(packet: &SlicedPacket) -> Option<String> {
+    let (from, to, ttl, (number, rest)) = ends(packet.net.as_ref()?)?;
+    if let IpNumber::IPV4 | IpNumber::IPV6 = number {
+        let carried = told(&SlicedPacket::from_ip(rest).ok()?)?;
+        return Some(format!("{from} to {to}, TTL {ttl}, a tunnel that carries {carried}"));
+    }
+    match packet.transport.as_ref()? {
         TransportSlice::Tcp(tcp) => {
             let all = [("SYN", tcp.syn()), ("FIN", tcp.fin()), ("RST", tcp.rst()), ("ACK", tcp.ack())];
             let set: Vec<_> = all.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
-            (set != ["ACK"] && !set.is_empty()).then(|| {
-                format!(
-                    "on the wire: {from}:{} to {to}:{}, {}, TTL {ttl}",
-                    tcp.source_port(),
-                    tcp.destination_port(),
-                    set.join(" "),
-                )
-            })
+            let ports = (tcp.source_port(), tcp.destination_port());
+            (set != ["ACK"] && !set.is_empty())
+                .then(|| format!("{from}:{} to {to}:{}, {}, TTL {ttl}", ports.0, ports.1, set.join(" ")))
         }
         TransportSlice::Icmpv4(icmp) => Some(format!(
-            "on the wire: {from} to {to}, ICMP {} code {}, TTL {ttl}, about {}",
+            "{from} to {to}, ICMP {} code {}, TTL {ttl}, about {}",
             icmp.type_u8(),
             icmp.code_u8(),
-            subject(&icmp)?
+            subject(icmp.payload())?
+        )),
+        // From 128 on they are no errors.
+        TransportSlice::Icmpv6(icmp) if icmp.type_u8() < 128 => Some(format!(
+            "{from} to {to}, ICMPv6 {} code {}, TTL {ttl}, about {}",
+            icmp.type_u8(),
+            icmp.code_u8(),
+            subject(icmp.payload())?
         )),
         _ => None,
     }
 }
 
 /// Of the packet that an error quotes: protocol, addresses and ports.
-fn subject(icmp: &Icmpv4Slice) -> Option<String> {
-    let quoted = LaxSlicedPacket::from_ip(icmp.payload()).ok()?;
-    let Some(etherparse::LaxNetSlice::Ipv4(ip)) = &quoted.net else { return None };
-    let (header, payload) = (ip.header(), ip.payload().payload);
-    let [from, to] =
+fn subject(quote: &[u8]) -> Option<String> {
+    let quoted = LaxSlicedPacket::from_ip(quote).ok()?;
+    let (from, to, number, payload): (IpAddr, IpAddr, _, _) = match quoted.net.as_ref()? {
+        LaxNetSlice::Ipv4(ip) => {
+            let (header, payload) = (ip.header(), ip.payload());
+            let ends = (header.source_addr().into(), header.destination_addr().into());
+            (ends.0, ends.1, payload.ip_number, payload.payload)
+        }
+        LaxNetSlice::Ipv6(ip) => {
+            let (header, payload) = (ip.header(), ip.payload());
+            let ends = (header.source_addr().into(), header.destination_addr().into());
+            (ends.0, ends.1, payload.ip_number, payload.payload)
+        }
+        _ => return None,
+    };
+    let [source, destination] =
         [0, 2].map(|at| payload.get(at..at + 2).map(|port| u16::from_be_bytes([port[0], port[1]])));
-    let protocol = if header.protocol() == IpNumber::TCP { "TCP" } else { "UDP" };
-    Some(format!("{protocol} {}:{} to {}:{}", header.source_addr(), from?, header.destination_addr(), to?))
+    let protocol = if number == IpNumber::TCP { "TCP" } else { "UDP" };
+    Some(format!("{protocol} {from}:{} to {to}:{}", source?, destination?))
 }
