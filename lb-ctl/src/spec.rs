@@ -22,7 +22,7 @@ use lb_common::{
 };
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs},
 };
 
 /// Ends a command with a [`Usage`] error.
@@ -88,9 +88,25 @@ pub struct Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = Numeric(self.address);
         match self.address {
-            IpAddr::V4(v4) => write!(f, "{v4}:{}", self.port),
-            IpAddr::V6(v6) => write!(f, "[{v6}]:{}", self.port),
+            IpAddr::V4(_) => write!(f, "{address}:{}", self.port),
+            IpAddr::V6(_) => write!(f, "[{address}]:{}", self.port),
+        }
+    }
+}
+
+/// An address as `inet_ntop` writes it: behind 96 bits of zero the rest is written as IPv4.
+#[derive(Clone, Copy, Debug)]
+pub struct Numeric(pub IpAddr);
+
+impl fmt::Display for Numeric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V6(v6) if matches!(v6.segments(), [0, 0, 0, 0, 0, 0, high, _] if high != 0) => {
+                write!(f, "::{}", Ipv4Addr::from_bits(v6.to_bits() as u32))
+            }
+            address => address.fmt(f),
         }
     }
 }
@@ -300,6 +316,14 @@ mod tests {
         fn no_text_panics(text in "[0-9a-f:.\\[\\]-]{0,24}") {
             let _ = split(&text);
         }
+    }
+
+    #[test]
+    fn addresses_are_written_as_by_inet_ntop() {
+        for text in ["::1", "::ff", "::0.1.0.128", "::10.0.0.1", "::1:0:0", "fd00::1:80", "10.0.0.1"] {
+            assert_eq!(Numeric(text.parse().unwrap()).to_string(), text);
+        }
+        assert_eq!(Endpoint { address: "::1:80".parse().unwrap(), port: 80 }.to_string(), "[::0.1.0.128]:80");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Addresses and ports as text, with names where they are wanted.
 
-use crate::spec::{Endpoint, host_name, port_name};
+use crate::spec::{Endpoint, Numeric, host_name, port_name};
 use std::{collections::HashMap, fmt::Write as _, net::IpAddr};
 
 /// Turns endpoints into text. Every name is asked for once.
@@ -31,7 +31,8 @@ impl Names {
         let host = self.hosts.entry(address).or_insert_with(|| host_name(address));
         let service = self.ports.entry((port, protocol)).or_insert_with(|| port_name(port, protocol));
         let start = text.len();
-        let host: &dyn std::fmt::Display = if let Some(host) = host { host } else { &address };
+        let number = Numeric(address);
+        let host: &dyn std::fmt::Display = if let Some(host) = host { host } else { &number };
         let service: &dyn std::fmt::Display = if let Some(service) = service { service } else { &port };
         let _ = match address {
             IpAddr::V4(_) => write!(text, "{host}:{service}"),
