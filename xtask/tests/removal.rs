@@ -16,6 +16,13 @@ fn is_silent(conversation: &mut Conversation) -> bool {
         .is_some_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
+/// How many connections a server is said to have had.
+fn had(lab: &Balanced, server: &str) -> Result<Option<String>> {
+    let list = lab.ctl("list -n --stats")?;
+    let row = list.lines().find(|line| line.contains(server));
+    Ok(row.and_then(|row| row.split_whitespace().nth(2)).map(str::to_owned))
+}
+
 #[test]
 fn a_removed_server_is_silent_and_its_connection_revives_with_it() -> Result<()> {
     let lab = Balanced::new()?;
@@ -34,6 +41,7 @@ fn a_removed_server_is_silent_and_its_connection_revives_with_it() -> Result<()>
 
     lab.backend("add", 112, "-m")?;
     assert_eq!(lab.counts()?[1], (1, 0), "the connection counts again");
+    assert_eq!(had(&lab, "192.168.33.112:")?.as_deref(), Some("1"));
     assert_eq!(conversation.receive()?, "web2:b", "as soon as TCP sends it again");
     assert_eq!(conversation.say("c")?, "web2:c");
     conversation.close()?;
@@ -84,6 +92,7 @@ fn a_deleted_service_is_silent_while_there_is_another_and_revives() -> Result<()
     lab.ctl(&format!("service add -t {VIP_PORT} -s wlc"))?;
     lab.backend("add", 112, "-m")?;
     assert_eq!(lab.counts()?, [(1, 0)]);
+    assert_eq!(had(&lab, "192.168.33.112:")?.as_deref(), Some("0"), "another service's server, to IPVS");
     assert_eq!(conversation.receive()?, "web2:a");
     Ok(())
 }

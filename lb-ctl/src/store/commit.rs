@@ -4,7 +4,7 @@
 //! that the next one puts right ([`super::recover`]).
 
 use super::{
-    Store, backend::Place, change::Change, grace, service::Version, settings::changed, space::Space, traffic,
+    Store, backend::Place, change::Change, grace, service::Version, settings::changed, space::Space,
 };
 use crate::progress;
 use anyhow::{Context as _, Result, anyhow};
@@ -14,7 +14,6 @@ use lb_common::{
     scheduler::{Scheduler, Turn},
     service::{Service, ServiceKey, in_use},
     sysctl::Sysctl,
-    traffic::Traffic,
 };
 use lb_ebpf::plan;
 use std::{
@@ -177,7 +176,8 @@ impl Change {
         }
         let new = before.iter().filter(|(key, old)| old.is_none() || restarted.contains(key));
         let new = new.filter_map(|(key, _)| services.get(key)).map(|version| version.record.id);
-        start_services(store, &new.collect())?;
+        // A new service starts at zero, and so does a server that comes back to it (`__ip_vs_update_dest`).
+        store.zero(&new.collect())?;
         for (key, _) in before.iter().filter(|(_, old)| old.is_none()) {
             if let Some(version) = services.get(key) {
                 store.turns.set(version.record.id, Turn::default());
@@ -287,19 +287,6 @@ fn added(
     let old: HashSet<_> = old.map(|member| member.backend).collect();
     let new = before.keys().filter_map(|key| services.get(key)).flat_map(|version| &version.members);
     new.filter(|member| !old.contains(&member.backend)).copied().collect()
-}
-
-/// New services start at zero, although backends that come back do not.
-fn start_services(store: &mut Store, ids: &HashSet<u32>) -> Result<()> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let mut carried = store.stats_of_services(|id| ids.contains(&id))?;
-    for id in ids {
-        let carried = carried.remove(id).unwrap_or_default();
-        store.residue.set(*id, traffic::subtract(Traffic::default(), carried));
-    }
-    Ok(())
 }
 
 /// Marks a record that packets do not find.

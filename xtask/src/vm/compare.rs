@@ -2,10 +2,12 @@
 //! What each side printed and what its clients saw has to be the same, to the byte.
 
 mod calls;
+mod counters;
 mod errors;
 mod known;
 mod listings;
 mod lives;
+mod options;
 mod refusals;
 mod sequences;
 mod side;
@@ -73,7 +75,9 @@ pub fn run(lb_ctl: &Path, only: Option<&str>) -> Result<()> {
         .chain(refusals::scripts())
         .chain(errors::scripts())
         .chain(calls::scripts())
+        .chain(counters::scripts())
         .chain(listings::scripts())
+        .chain(options::scripts())
         .chain(sequences::scripts())
         .collect();
     scripts.retain(|script| only.is_none_or(|only| script.name.contains(only)));
