@@ -164,6 +164,7 @@ fn an_error_names_line_and_column_and_changes_nothing() {
         ("[sysctls]\ndrop_entry = 4\n", "2:14", "from 0 to 3"),
         ("[sysctls]\nsloppy_tcp = 1\nconntrack = 1\n", "3:1", "netfilter"),
         ("[sysctls]\nsloppy_udp = 1\n", "2:1", "'sloppy_udp'"),
+        ("[timeouts]\ntcp = \"900\"\n", "2:7", "expected a number"),
         ("[[service]]\nscheduler = \"rr\"\n", "1:1", "tcp, udp, sctp and mark"),
         ("[[service]]\ntcp = 10.9.0.1\n", "2:", ""),
         ("[[service]]\ntcp = \"10.9.0.1:0\"\n", "1:1", "must be persistent"),

@@ -65,6 +65,9 @@ fn marks_of_other_systems_do_no_harm() {
     }
     let rules =
         namespace.file("rules", "-A -t 10.9.0.1:80 -s rr\r\n-a -t 10.9.0.1:80 -r 10.9.0.7:80 -m -w 1\r\n");
+    for command in ["check", "diff", "apply"] {
+        refused(&namespace.lb_ctl(&format!("{command} {rules}")), "which lb-ctl restore takes");
+    }
     namespace.ok(&format!("restore {rules}"));
     assert_eq!(namespace.ok("ipvsadm -Sn"), fs::read_to_string(rules).unwrap().replace('\r', ""));
 }
@@ -84,6 +87,8 @@ fn what_is_no_file_is_not_replaced() {
         let error = namespace.fails(1, &format!("save {}", path.display()));
         assert!(error.contains(path.to_str().unwrap()) && error.contains("it is as it was"), "{error}");
     }
+    // What other commands read from, this one writes to.
+    assert_eq!(namespace.ok("save -"), namespace.ok("save"));
     // To a full disk.
     for words in ["save", "export", "list -n", "history", "set", "ipvsadm -Sn", "ipvsadm -Ln", "sysctl"] {
         let command = format!("{} {words} > /dev/full", namespace::LB_CTL);

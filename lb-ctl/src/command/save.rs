@@ -7,7 +7,7 @@ use crate::{
 use anyhow::Result;
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Write services, backends and settings to a file, as numbers, for lb-ctl restore.
@@ -17,7 +17,7 @@ use std::{
 #[command(after_help = "Example:
   lb-ctl save /etc/lb-ctl/saved.toml")]
 pub struct Args {
-    /// The file [default: the standard output]
+    /// The file; - is the standard output, as is none
     file: Option<PathBuf>,
 }
 
@@ -26,10 +26,10 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let configuration = Configuration::of_store(&Store::open()?)?;
         match &self.file {
-            Some(path) => {
+            Some(path) if path != Path::new("-") => {
                 configuration::replace(path, |mut out| configuration::write(&mut out, &configuration))
             }
-            None => {
+            _ => {
                 let mut out = io::BufWriter::new(io::stdout().lock());
                 configuration::write(&mut out, &configuration)?;
                 Ok(out.flush()?)

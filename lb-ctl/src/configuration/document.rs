@@ -161,8 +161,9 @@ fn pieces(text: &str) -> Option<Configuration> {
     Some(configuration)
 }
 
+/// An error of the library, without line ends and names of Rust.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace("expected i64", "expected a number")
 }
 
 pub(super) struct Reader<'a> {

@@ -65,6 +65,9 @@ impl Source {
 
     /// What it says. What `lb-ctl` has written must have its last line.
     pub fn configuration(&self) -> Result<Configuration> {
+        if self.is_of_ipvsadm() {
+            return Err(self.refused("these are command lines of ipvsadm, which lb-ctl restore takes"));
+        }
         self.parse().map_err(|fault| Usage(format!("{}:{fault}", self.name)).into())
     }
 
