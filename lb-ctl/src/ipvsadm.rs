@@ -22,6 +22,7 @@ mod server;
 mod service;
 
 pub use file::configuration;
+pub use help::text as help;
 
 use crate::{
     store::{Change, Store},

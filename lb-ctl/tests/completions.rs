@@ -1,4 +1,4 @@
-//! Completions, as the shell has them. Needs bash.
+//! Completions, as the shell has them, and man pages. Needs bash.
 
 use std::process::Command;
 
@@ -27,4 +27,15 @@ fn bash_completes_commands_and_their_options() {
     assert_eq!(offered("lb-ctl load --hook t"), ["tc"]);
     assert!(offered("lb-ctl service add --").contains(&"--scheduler".to_owned()));
     assert!(offered("lb-ctl import-ipvs --").contains(&"--dry-run".to_owned()));
+}
+
+#[test]
+fn the_page_of_ipvsadm_tells_its_options() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lb-ctl"));
+    assert!(command.arg("man").arg(directory.path()).status().unwrap().success());
+    let page = std::fs::read_to_string(directory.path().join("lb-ctl-ipvsadm.1")).unwrap();
+    for option in ["add-service", "u-threshold", "persistent-conn", "tun-remcsum"] {
+        assert!(page.replace('\\', "").contains(&format!("--{option}")), "{option}: {page}");
+    }
 }

@@ -1,6 +1,6 @@
 //! `lb-ctl man`: the man pages, for packages.
 
-use crate::cli;
+use crate::{cli, ipvsadm};
 use anyhow::{Context as _, Result};
 use std::{fs, path::PathBuf};
 
@@ -17,6 +17,9 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let explain = || format!("cannot write man pages to {}", self.directory.display());
         fs::create_dir_all(&self.directory).with_context(explain)?;
-        clap_mangen::generate_to(cli::command(), &self.directory).with_context(explain)
+        // Whose page is also found as ipvsadm(8).
+        let command = cli::command()
+            .mut_subcommand("ipvsadm", |ipvsadm| ipvsadm.after_help(ipvsadm::help("lb-ctl ipvsadm")));
+        clap_mangen::generate_to(command, &self.directory).with_context(explain)
     }
 }

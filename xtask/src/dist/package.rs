@@ -19,6 +19,8 @@ const FILES: [(&str, &str, u32); 5] = [
 ];
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 const DOCUMENTS: &str = "usr/share/doc/lb-ctl";
+/// Of `docs/`: what messages and help texts speak of.
+const GUIDES: [&str; 5] = ["configuration.md", "forwarding.md", "ipvsadm.md", "lb-ctl.md", "sysctl.md"];
 /// There is no address to write to, and the name says so (RFC 2606).
 const MAINTAINER: &str = "lb-ctl project <lb-ctl@packages.invalid>";
 /// Behind the version: which package of it this is.
@@ -54,11 +56,9 @@ pub fn build(dist: &Path, version: &str) -> Result<PathBuf> {
     let history = root.join(DOCUMENTS).join("changelog.Debian");
     write(&history, text, 0o644)?;
     compressed(&history, &history)?;
-    install(
-        &repository.join("docs/configuration.md"),
-        &root.join(DOCUMENTS).join("configuration.md"),
-        0o644,
-    )?;
+    for guide in GUIDES {
+        install(&repository.join("docs").join(guide), &root.join(DOCUMENTS).join(guide), 0o644)?;
+    }
     write(&root.join(DOCUMENTS).join("copyright"), COPYRIGHT, 0o644)?;
     write(&root.join("DEBIAN/conffiles"), "/etc/lb-ctl/lb-ctl.conf\n", 0o644)?;
     for script in SCRIPTS {
