@@ -77,34 +77,45 @@ impl Wire {
 /// `None` for what does not count.
 fn kind(frame: &[u8], counts: Counts) -> Option<String> {
     let packet = SlicedPacket::from_ethernet(frame).ok()?;
-    let (from, to, _, _) = ends(packet.net.as_ref()?)?;
-    if !counts(from, to) {
+    let ip = Ip::of(packet.net.as_ref()?)?;
+    if !counts(ip.from, ip.to) {
         return None;
     }
     told(&packet).map(|text| format!("on the wire: {text}"))
 }
 
-/// Addresses, TTL and what follows the header.
-fn ends<'a>(net: &NetSlice<'a>) -> Option<(IpAddr, IpAddr, u8, (IpNumber, &'a [u8]))> {
-    match net {
-        NetSlice::Ipv4(ip) => {
-            let (header, payload) = (ip.header(), ip.payload());
-            let rest = (payload.ip_number, payload.payload);
-            Some((header.source_addr().into(), header.destination_addr().into(), header.ttl(), rest))
-        }
-        NetSlice::Ipv6(ip) => {
-            let (header, payload) = (ip.header(), ip.payload());
-            let rest = (payload.ip_number, payload.payload);
-            Some((header.source_addr().into(), header.destination_addr().into(), header.hop_limit(), rest))
-        }
-        _ => None,
+/// What counts of an IP packet of either family.
+struct Ip<'a> {
+    from: IpAddr,
+    to: IpAddr,
+    ttl: u8,
+    protocol: IpNumber,
+    payload: &'a [u8],
+}
+
+impl<'a> Ip<'a> {
+    fn of(net: &NetSlice<'a>) -> Option<Self> {
+        let (from, to, ttl, rest) = match net {
+            NetSlice::Ipv4(ip) => {
+                let header = ip.header();
+                let (from, to) = (header.source_addr().into(), header.destination_addr().into());
+                (from, to, header.ttl(), ip.payload())
+            }
+            NetSlice::Ipv6(ip) => {
+                let header = ip.header();
+                let (from, to) = (header.source_addr().into(), header.destination_addr().into());
+                (from, to, header.hop_limit(), ip.payload())
+            }
+            _ => return None,
+        };
+        Some(Self { from, to, ttl, protocol: rest.ip_number, payload: rest.payload })
     }
 }
 
 fn told(packet: &SlicedPacket) -> Option<String> {
-    let (from, to, ttl, (number, rest)) = ends(packet.net.as_ref()?)?;
-    if let IpNumber::IPV4 | IpNumber::IPV6 = number {
-        let carried = told(&SlicedPacket::from_ip(rest).ok()?)?;
+    let Ip { from, to, ttl, protocol, payload } = Ip::of(packet.net.as_ref()?)?;
+    if let IpNumber::IPV4 | IpNumber::IPV6 = protocol {
+        let carried = told(&SlicedPacket::from_ip(payload).ok()?)?;
         return Some(format!("{from} to {to}, TTL {ttl}, a tunnel that carries {carried}"));
     }
     match packet.transport.as_ref()? {
