@@ -5,6 +5,9 @@
 //! memory are those on the wire. A change of any layout here must raise [`LAYOUT_VERSION`].
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod address;
 pub mod adoption;
 pub mod backend;

@@ -6,7 +6,7 @@ use crate::{
     Frame, Next, Reason, Steps, arrival,
     connection::{self, Tracked},
     forward::plain,
-    nexthop::{self, heard},
+    nexthop::heard,
     open::{Choice, FTP_DATA},
     packet::Packet,
     wire::tcp::flags::SYN,
@@ -60,7 +60,7 @@ fn try_accept<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet
         && let (any, backend) = (Address::UNSPECIFIED, connection.backend)
         && let Some(hop) = heard::recent(tables, any, backend, frame.interface(), now)
     {
-        nexthop::copy(hop, &mut connection.to_backend);
+        heard::copy(hop, &mut connection.to_backend);
         if hop.exit != exit::KERNEL
             && let Some(outcome) = plain::forward(frame, tables, packet, tracked)
         {

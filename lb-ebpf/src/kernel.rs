@@ -4,6 +4,7 @@ pub mod frame;
 pub mod globals;
 pub mod maps;
 mod route;
+mod spare;
 pub mod steps;
 pub mod sweep;
 pub mod tables;

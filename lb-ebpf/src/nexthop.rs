@@ -22,7 +22,6 @@ use crate::{
         udp::Udp,
     },
 };
-use core::hint::black_box;
 use lb_common::{
     address::Address,
     backend::method,
@@ -189,7 +188,7 @@ pub fn refresh<F: Frame, T: Tables>(
         _ => false,
     };
     if !must_ask && let Some(known) = heard::recent(tables, asked, destination, frame.interface(), now) {
-        copy(known, hop);
+        heard::copy(known, hop);
         return if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) };
     }
     let known = match tables.route(frame.interface(), source, destination, packet.flow.protocol as u8) {
@@ -248,14 +247,6 @@ pub fn refresh<F: Frame, T: Tables>(
     } else {
         Ok(())
     }
-}
-
-/// Copies a word at a time: for a plain assignment the compiler calls a `memmove` that goes byte by byte.
-#[inline(always)]
-pub fn copy(from: &NextHop, to: &mut NextHop) {
-    let from: &[u64; size_of::<NextHop>() / 8] = bytemuck::cast_ref(from);
-    let to: &mut [u64; size_of::<NextHop>() / 8] = bytemuck::cast_mut(to);
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = black_box(*from));
 }
 
 /// Remembers the source of the packets that are wrapped for a backend: what the route says, else an

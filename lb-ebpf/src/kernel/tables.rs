@@ -1,6 +1,6 @@
 //! The maps and the clock.
 
-use super::{globals, maps, route};
+use super::{globals, maps, route, spare};
 use crate::shell::Context;
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -32,7 +32,6 @@ use lb_common::{
     service::{Service, ServiceKey},
     settings::Settings,
     snat::{Ports, PortsKey},
-    spare::{SPARES, Spares},
     time::tick_of,
     traffic::Traffic,
 };
@@ -78,55 +77,7 @@ macro_rules! element {
         $lookup.map(|place| unsafe { &mut *place })
     };
 }
-
-impl Maps {
-    /// Sets free slots aside for this CPU: some that were given back, else some that nobody has used yet.
-    #[inline(never)]
-    fn set_aside(&self, spares: &mut Spares) {
-        let wanted = globals::SPARE_SLOTS.load();
-        // Not through `each`, here and below: there is no stack for its callback.
-        for _ in 0..wanted {
-            match maps::FREE.pop() {
-                Ok(Some(slot)) => put_aside(spares, slot),
-                _ => break,
-            }
-        }
-        if spares.count != 0 {
-            return;
-        }
-        let Some(table) = element!(maps::TABLE.get_ptr_mut(0)) else { return };
-        let Some(limit) = self.settings().map(|settings| settings.connections as u64) else { return };
-        // Looked at before it is raised, so that a full table does not count on for ever.
-        if table.used >= limit {
-            return;
-        }
-        let first = self.add(&mut table.used, wanted as u64);
-        // The last one first, so that they are used in their order.
-        for step in 1..=wanted {
-            let slot = first + (wanted - step) as u64;
-            if slot < limit {
-                put_aside(spares, slot as u32);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn put_aside(spares: &mut Spares, slot: u32) {
-    *spare(spares) = slot;
-    spares.count += 1;
-}
-
-/// The place behind those that are set aside.
-#[inline(always)]
-fn spare(spares: &mut Spares) -> &mut u32 {
-    let mut index = spares.count as usize;
-    // Changes nothing, as long as no more are set aside than there is room for; the verifier needs to see it.
-    // SAFETY: touches nothing but the register.
-    unsafe { asm!("{0} &= {mask}", inout(reg) index, mask = const SPARES - 1) };
-    // SAFETY: in bounds.
-    unsafe { spares.slots.get_unchecked_mut(index) }
-}
+pub(super) use element;
 
 impl Tables for Maps {
     #[inline(always)]
@@ -171,7 +122,7 @@ impl Tables for Maps {
             return None;
         }
         spares.count -= 1;
-        Some(*spare(spares))
+        Some(*spare::last(spares))
     }
 
     #[inline(always)]

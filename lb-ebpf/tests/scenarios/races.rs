@@ -7,7 +7,7 @@ use lb_common::{
     time::{remaining, ticks},
     traffic::Traffic,
 };
-use lb_ebpf::{Next, find, open, packet, send, shortcut};
+use lb_ebpf::{Next, accept, find, open, packet, send, shortcut};
 use scenario::frames::icmp;
 
 /// A CPU with a packet: what it does between two stages, another may do as well.
@@ -29,13 +29,15 @@ impl Cpu {
     fn run(&mut self, tables: &HostTables) {
         let Self { frame, packet, next } = self;
         loop {
+            let is_sought = *next == Next::Stage(Stage::Find);
             *next = match *next {
                 Next::Stage(Stage::Find) => find(frame, tables, packet),
                 Next::Stage(Stage::Open) => open(frame, tables, packet),
                 Next::Stage(Stage::Send) => Next::End(send(frame, tables, packet)),
+                Next::Stage(Stage::Accept) => accept(frame, tables, packet),
                 Next::End(_) => return,
             };
-            if *next == Next::Stage(Stage::Open) {
+            if is_sought && *next == Next::Stage(Stage::Open) {
                 return;
             }
         }
@@ -56,7 +58,8 @@ fn of_an_error_and_a_packet_that_open_one_connection_the_first_makes_it() {
             let mut syn = cpu(tcp(ends.client, ends.vip, SYN));
             // Neither finds a connection; the shortcut has not looked for the SYN's.
             error.run(&tables);
-            assert_eq!([error.next, syn.next], [Next::Stage(Stage::Open); 2]);
+            let opens = if ends.client == V4.client { Stage::Accept } else { Stage::Open };
+            assert_eq!([error.next, syn.next], [Stage::Open, opens].map(Next::Stage));
             let (first, second) = if error_first { (&mut error, &mut syn) } else { (&mut syn, &mut error) };
             first.run(&tables);
             let made = *tables.connections.at(0).unwrap();
