@@ -111,7 +111,7 @@ pub fn long_way<F: Frame, T: Steps>(frame: &mut F, tables: &T) -> Outcome {
 
 /// Goes through the stages. In the kernel each is a program of its own, which ends in the next.
 #[inline(always)]
-fn go_on<F: Frame, T: Steps>(frame: &mut F, tables: &T, mut next: Next) -> Outcome {
+pub fn go_on<F: Frame, T: Steps>(frame: &mut F, tables: &T, mut next: Next) -> Outcome {
     let Some(packet) = tables.packet() else { return Outcome::of(Reason::Unfinished) };
     loop {
         next = match next {

@@ -4,10 +4,11 @@
 //! It does what the long way does for such a packet, without a function call and with every offset
 //! known to the compiler. At the first sign of anything else it gives up, before it has changed
 //! anything, and the long way starts from the beginning: but for a plain packet that opens a connection, which
-//! goes to the stage that makes it.
+//! goes to the stage that makes it, and for one whose checksum is partial, which goes to the one that sends.
 
 use crate::{
     Frame, Next, Outcome, Reason, Tables, accept,
+    connection::Tracked,
     forward::{nat, partial, route},
     index, nexthop,
     open::{key, may_open, remembered},
@@ -208,9 +209,7 @@ fn forward<F: Frame, T: Tables>(
     let after = nat::after(tables, connection, &packet.flow, found.direction);
     let expires = now.wrapping_add(settings.timeouts[state::timeout(found.word as u8)]);
     let is_later = connection.expires != expires;
-    if partial::is_partial(frame, packet).ok()? {
-        return None;
-    }
+    let is_partial = partial::is_partial(frame, packet).ok()?;
     let index = connection.backend_index;
     let place = &mut connection.expires;
     let hop = match found.direction {
@@ -229,6 +228,12 @@ fn forward<F: Frame, T: Tables>(
     }
     if let Some(traffic) = tables.traffic(index) {
         traffic.count(found.direction == Direction::Forward, packet.length() as u64);
+    }
+    // It takes a loop to complete a checksum, and that takes stack.
+    if is_partial {
+        let tracked = Tracked { slot: found.slot, direction: found.direction }.code();
+        *tables.packet()? = Packet { tracked, ..*packet };
+        return Some(Next::Stage(Stage::Send));
     }
     let sent = match method {
         NAT => nat::send(frame, packet, &after, hop),

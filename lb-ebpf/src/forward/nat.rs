@@ -97,6 +97,19 @@ pub fn send<F: Frame>(
     leave(frame, packet, after, hop)
 }
 
+/// The same for one whose checksum is partial.
+#[inline(always)]
+pub fn complete<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    after: &Flow,
+    hop: &NextHop,
+) -> Result<Outcome, Reason> {
+    store_ports(frame, packet, after)?;
+    partial::complete(frame, packet, after, frame.keeps_buffer())?;
+    leave(frame, packet, after, hop)
+}
+
 #[inline(always)]
 fn leave<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, hop: &NextHop) -> Result<Outcome, Reason> {
     store_addresses(frame, packet, after, packet.ttl.wrapping_sub(1))?;

@@ -39,10 +39,14 @@ pub fn forward<F: Frame, T: Tables>(
     let connection = tables.connection(tracked.slot)?;
     let after = nat::after(tables, connection, &packet.flow, tracked.direction);
     let hop = nexthop::hop(connection, tracked.direction);
-    if !nexthop::fits(frame, &packet, hop) || partial::is_partial(frame, &packet).ok()? {
+    if !nexthop::fits(frame, &packet, hop) {
         return None;
     }
-    Some(nat::send(frame, &packet, &after, hop).into())
+    let sent = match partial::is_partial(frame, &packet).ok()? {
+        true => nat::complete(frame, &packet, &after, hop),
+        false => nat::send(frame, &packet, &after, hop),
+    };
+    Some(sent.into())
 }
 
 /// A plain packet with what the compiler does not know of it otherwise.
