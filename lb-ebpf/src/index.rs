@@ -303,6 +303,48 @@ mod tests {
     }
 
     #[test]
+    fn clients_in_a_row_spread_over_a_small_table() {
+        let settings = Settings::new(64, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
+        let address = |number: u32, v6: bool| -> lb_common::address::Address {
+            let v4 = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number);
+            let address = if v6 { v4.to_ipv6_compatible().into() } else { std::net::IpAddr::V4(v4) };
+            address.into()
+        };
+        for (v6, is_reply) in [(false, false), (false, true), (true, false), (true, true)] {
+            // Addresses by the last byte, by the last but one, and by both, each with a few ports.
+            for (step, of_each) in [(1, 4), (256, 4), (1, 1)] {
+                for buckets in [64, 256, 4096] {
+                    let mut counts: Vec<usize> = vec![0; buckets];
+                    for number in 0..2 * buckets as u32 {
+                        let client = address(number / of_each * step, v6);
+                        let port = (40_000 + (number % of_each) as u16).to_be();
+                        let (vip, service) = (address(0x00c8_0000, v6), 80u16.to_be());
+                        let flow = match is_reply {
+                            false => Flow {
+                                source: client,
+                                destination: vip,
+                                source_port: port,
+                                destination_port: service,
+                                protocol: 6,
+                            },
+                            true => Flow {
+                                source: vip,
+                                destination: client,
+                                source_port: service,
+                                destination_port: port,
+                                protocol: 6,
+                            },
+                        };
+                        counts[hash(&flow, &settings) as usize % buckets] += 1;
+                    }
+                    let most = counts.iter().max().unwrap();
+                    assert!(*most <= 2 * ENTRIES, "{v6} {is_reply} {step} {buckets}: {most}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_ports_of_one_client_spread_over_a_small_table() {
         let settings = Settings::new(64, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
         for buckets in [64, 256, 4096] {
