@@ -367,7 +367,7 @@ fn direct_routing_that_xdp_would_drop_is_warned_of() {
         )
     };
     let namespace = Namespace::loaded();
-    namespace::run("ip", &["-n", &namespace.name, "address", "add", "fd09::1/64", "dev", "lan0"]);
+    namespace::run("ip", &["-n", &namespace.name, "address", "add", "fd09::1/64", "dev", "lan0", "nodad"]);
     for (vip, near, other) in [("10.9.0.1", "10.9.0.2", "10.9.0.3"), ("[fd09::1]", "fd09::2", "fd09::3")] {
         let at = |server: &str| if server.contains(':') { format!("[{server}]") } else { server.to_owned() };
         namespace.ok(&format!("service add -t {vip}:80"));
