@@ -3,7 +3,6 @@
 use crate::{
     Reason, Steps,
     connection::{count, weight_of},
-    index,
     open::{Choice, how},
     packet::{Flow, Packet},
 };
@@ -23,24 +22,26 @@ pub fn adopt<T: Steps>(tables: &T, adoption: &Adoption, packet: &mut Packet) -> 
         destination_port: adoption.service_port,
         protocol: adoption.protocol as u32,
     };
-    let settings = tables.settings().ok_or(Reason::NoServices)?;
-    let hash = index::hash(&packet.flow, settings);
-    if index::find(tables, &packet.flow, hash).is_some() {
+    if tables.is_known(packet) {
         return Ok(());
     }
     let choice = Choice { member: adoption.member, how: how::ADOPTED, ..Choice::default() };
-    match tables.create(packet, choice) {
-        // A packet of the client was faster.
-        Ok(_) | Err(Reason::Raced) => {}
+    let slot = match tables.create(packet, choice) {
+        Ok(slot) => slot,
+        // A packet of the client was faster, and knows better.
+        Err(Reason::Raced) => return Ok(()),
         Err(reason) => return Err(reason),
-    }
-    let found = index::find(tables, &packet.flow, hash).ok_or(Reason::Raced)?;
+    };
+    let connection = tables.connection(slot).ok_or(Reason::Raced)?;
+    let word = connection.word;
     let new = if (adoption.state as usize) < state::NAMES.len() { adoption.state } else { state::NONE };
-    // A packet of the client may have been faster; then it knows better.
-    if tables.compare_exchange(&mut found.connection.word, found.word, with_state(found.word, new)).is_ok() {
-        found.connection.expires = tables.now().wrapping_add(adoption.ticks);
-        let change = weight_of(new).wrapping_sub(weight_of(found.word as u8));
-        if let Some(backend) = tables.backend(found.connection.backend_index) {
+    // Or has moved it on meanwhile.
+    if state::is_connection(word)
+        && tables.compare_exchange(&mut connection.word, word, with_state(word, new)).is_ok()
+    {
+        connection.expires = tables.now().wrapping_add(adoption.ticks);
+        let change = weight_of(new).wrapping_sub(weight_of(word as u8));
+        if let Some(backend) = tables.backend(connection.backend_index) {
             count(tables, backend, change);
         }
     }
