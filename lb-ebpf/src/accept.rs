@@ -3,12 +3,13 @@
 //! asks for nothing special. Where more has to be done, they do it.
 
 use crate::{
-    Frame, Next, Reason, Steps, arrival,
+    Frame, Next, Outcome, Reason, Steps, arrival,
     connection::{self, Tracked},
     forward::plain,
     nexthop::heard,
     open::{Choice, FTP_DATA},
     packet::Packet,
+    schedule,
     wire::tcp::flags::SYN,
 };
 use lb_common::{
@@ -16,10 +17,7 @@ use lb_common::{
     backend::method::NAT,
     bucket::Direction,
     connection::exit,
-    service::{
-        Service,
-        flags::{FULL_NAT, ONE_PACKET},
-    },
+    service::Service,
     settings::{Settings, defense},
     stage::Stage,
 };
@@ -29,8 +27,7 @@ use lb_common::{
 pub fn takes(settings: &Settings, service: &Service, packet: &Packet) -> bool {
     packet.is_ipv4()
         && packet.flow.source_port != FTP_DATA
-        && service.persistence == 0
-        && service.flags & (ONE_PACKET | FULL_NAT) == 0
+        && schedule::is_plain(service)
         && settings.defense & defense::DROP_PACKET == 0
 }
 
@@ -52,7 +49,7 @@ fn try_accept<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet
     let slot = match tables.create_plain(packet, member) {
         Ok(slot) => slot,
         Err(Reason::Raced) => return Some(Next::Stage(Stage::Find)),
-        Err(reason) => return Some(Next::End(reason.into())),
+        Err(reason) => return Some(Next::End(Outcome::of(reason))),
     };
     let connection = tables.connection(slot)?;
     let tracked = Tracked { slot, direction: Direction::Forward };

@@ -70,13 +70,6 @@ impl Outcome {
     }
 }
 
-impl From<Reason> for Outcome {
-    #[inline(always)]
-    fn from(reason: Reason) -> Self {
-        Self::of(reason)
-    }
-}
-
 /// What stopped a packet is its outcome.
 impl From<Result<Outcome, Reason>> for Outcome {
     #[inline(always)]

@@ -68,9 +68,14 @@ fn position<T: Steps>(tables: &T, service: &Service, flow: &Flow) -> Option<u32>
 #[inline(always)]
 pub fn is_without_trace(service: &Service) -> bool {
     use Scheduler::*;
-    let is_plain = service.persistence == 0 && service.flags & (ONE_PACKET | FULL_NAT) == 0;
     let scheduler = Scheduler::from_number(service.scheduler);
-    is_plain && matches!(scheduler, Some(Lc | Wlc | Sed | Nq | Fo | Ovf | Dh | Sh | Mh))
+    is_plain(service) && matches!(scheduler, Some(Lc | Wlc | Sed | Nq | Fo | Ovf | Dh | Sh | Mh))
+}
+
+/// Whether a connection of this service needs nothing but a backend: no template, no port, and it outlives its packet.
+#[inline(always)]
+pub fn is_plain(service: &Service) -> bool {
+    service.persistence == 0 && service.flags & (ONE_PACKET | FULL_NAT) == 0
 }
 
 /// Marks a backend that has reached its upper threshold. Called after a connection to it has been

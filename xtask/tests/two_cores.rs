@@ -2,16 +2,11 @@
 
 mod through;
 
-use std::{
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
-    thread,
-};
+use std::{net::Ipv4Addr, thread};
 
 use anyhow::{Result, ensure};
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use through::{PATIENCE, Path, ctl, loaded};
-use xtask::lab::{Lab, VIP};
+use xtask::lab::{Conversation, Lab, VIP};
 
 /// How many clients there are at the same time, on any CPU.
 const CLIENTS: u16 = 16;
@@ -56,19 +51,14 @@ fn counters_equal_the_connections_after_many_at_once() -> Result<()> {
 /// What one client asks for, each time from a port that nobody else uses: the kernel would choose some ports again once
 /// the server has closed their connections.
 fn requests(lab: &Lab, client: u16) -> Result<()> {
-    lab.client.inside(|| {
-        for number in 0..EACH {
-            let port = 10_000 + client * EACH + number;
-            let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-            bind(&socket, &SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
-            connect(&socket, &SocketAddr::new(VIP.parse()?, 80))?;
-            let mut stream = TcpStream::from(socket);
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            ensure!(answer.starts_with("HTTP/1.1 200"), "from port {port}: {answer}");
-        }
-        Ok(())
-    })?
+    for number in 0..EACH {
+        let port = 10_000 + client * EACH + number;
+        let (source, vip) = ((Ipv4Addr::UNSPECIFIED, port), (VIP.parse::<Ipv4Addr>()?, 80));
+        let mut conversation = Conversation::open(&lab.client, source, vip, PATIENCE)??;
+        let answer = conversation.say("GET / HTTP/1.0\r\n\r\n")?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "from port {port}: {answer}");
+        // The server closes first.
+        while !conversation.receive()?.is_empty() {}
+    }
+    Ok(())
 }

@@ -199,10 +199,8 @@ impl Change {
         let bank = store.bank();
         fence(Release);
         if let (Some(key), None, false) = (changed.next(), changed.next(), has_more) {
-            store.set_changing(true);
-            let set = store.services.set(bank, key, services.get(key).map(|version| version.slot));
-            store.set_changing(false);
-            return set;
+            let slot = services.get(key).map(|version| version.slot);
+            return store.changing(|store| store.services.set(bank, key, slot));
         }
         let spare = 1 - bank;
         store.services.fill(spare, services.iter().map(|(key, version)| (*key, version.slot)))?;
@@ -210,9 +208,7 @@ impl Change {
         store.set_marks(spare, marks.as_ref().map_or(present, |new| new.generation));
         settings.bank = spare.into();
         store.announce(*settings);
-        store.set_changing(true);
-        store.set_bank(spare);
-        store.set_changing(false);
+        store.changing(|store| store.set_bank(spare));
         store.adopt();
         Ok(())
     }

@@ -97,17 +97,19 @@ impl Store {
         unsafe { addr_of!((*self.settings.pointer(0)).bank).read_volatile() as u8 & 1 }
     }
 
-    /// Says that the services that packets see are about to change, or have been changed.
-    pub(super) fn set_changing(&mut self, changing: bool) {
-        // SAFETY: as above.
-        let place = unsafe { addr_of_mut!((*self.settings.pointer(0)).version) };
+    /// Changes the services that packets see, and has them know of it: the version is odd meanwhile.
+    pub(super) fn changing<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> T {
+        // SAFETY: as above, here and below. A change that was broken off has left an odd number.
+        let meanwhile = unsafe { (*self.settings.pointer(0)).version } | 1;
+        self.set_version(meanwhile);
+        let changed = change(self);
+        self.set_version(meanwhile.wrapping_add(1));
+        changed
+    }
+
+    fn set_version(&mut self, version: u32) {
         fence(Release);
-        unsafe {
-            let version = place.read_volatile();
-            // One that was broken off has left an odd number.
-            let next = if changing { version | 1 } else { (version | 1).wrapping_add(1) };
-            place.write_volatile(next);
-        }
+        unsafe { addr_of_mut!((*self.settings.pointer(0)).version).write_volatile(version) }
         fence(Release);
     }
 

@@ -1,15 +1,12 @@
 //! What is counted of a server that is removed and added again.
 
-use std::{
-    net::{SocketAddr, UdpSocket},
-    thread::sleep,
-    time::Duration,
-};
+use std::{thread::sleep, time::Duration};
 
 use anyhow::{Context, Result};
 
 use super::{
     Script,
+    lives::udp,
     side::{SERVER_PORT, Service, Side},
     transcript::Transcript,
 };
@@ -57,11 +54,8 @@ fn comes_back(side: &Side, transcript: &mut Transcript) -> Result<()> {
 
 /// Sends a datagram from a port that was not used before, and waits for the answer.
 fn ask(side: &Side, service: &Service) -> Result<()> {
-    let source = SocketAddr::from(([192, 168, 2, 10], side.next_client_ports(1)));
-    let socket = side.lab.client.inside(|| UdpSocket::bind(source))?;
-    let socket = socket.context("a socket")?;
-    socket.set_read_timeout(Some(Duration::from_secs(8)))?;
-    socket.send_to(b"a", service.address()?)?;
+    let socket = udp(side, service)?;
+    socket.send(b"a")?;
     socket.recv(&mut [0; 100]).context("no answer")?;
     Ok(())
 }

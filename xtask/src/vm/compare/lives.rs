@@ -125,7 +125,8 @@ fn datagram(side: &Side, transcript: &mut Transcript) -> Result<()> {
     side.set("-C")
 }
 
-fn udp(side: &Side, service: &Service) -> Result<UdpSocket> {
+/// A socket to a service, from a port that was not used before.
+pub(super) fn udp(side: &Side, service: &Service) -> Result<UdpSocket> {
     let port = side.next_client_ports(1);
     let to = SocketAddr::from((vip(4)?, service.port));
     let socket = side.lab.client.inside(|| -> io::Result<UdpSocket> {
