@@ -1,5 +1,6 @@
 //! The kernel's side of the two traits, and the timer.
 
+mod bare;
 pub mod frame;
 pub mod globals;
 pub mod maps;
@@ -24,13 +25,3 @@ pub fn begin(frame: &mut Buffer, maps: &Maps) -> Next {
         _ => Next::Stage(Stage::Find),
     }
 }
-
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    // Unreachable: the verifier refuses a program that could get here.
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 4] = *b"GPL\0";

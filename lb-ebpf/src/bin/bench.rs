@@ -10,6 +10,10 @@
 fn main() {}
 
 #[cfg(target_arch = "bpf")]
+#[path = "../kernel/bare.rs"]
+mod bare;
+
+#[cfg(target_arch = "bpf")]
 mod program {
     use aya_ebpf::{
         Global,
@@ -211,14 +215,3 @@ mod program {
         XDP_PASS
     }
 }
-
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
-}
-
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 4] = *b"GPL\0";

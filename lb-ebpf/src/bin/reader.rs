@@ -6,6 +6,10 @@
 fn main() {}
 
 #[cfg(target_arch = "bpf")]
+#[path = "../kernel/bare.rs"]
+mod bare;
+
+#[cfg(target_arch = "bpf")]
 mod program {
     use aya_ebpf::{
         bindings::BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
@@ -50,14 +54,3 @@ mod program {
         1
     }
 }
-
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
-}
-
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 4] = *b"GPL\0";
