@@ -2,6 +2,7 @@
 
 mod namespace;
 
+use aya::maps::{DevMap, Map, MapData};
 use namespace::{LB_CTL, Namespace, kill, until};
 use std::{
     io::{BufRead as _, BufReader},
@@ -41,6 +42,10 @@ fn a_veth_is_sent_to_by_xdp_once_its_far_end_has_gro() {
     assert_eq!(sends("lan0")["sends"], "kernel");
     let expected = if tells_features() { "xdp" } else { "kernel" };
     assert_eq!(sends("lan1")["sends"], expected, "{status}");
+
+    let map = MapData::from_pin(namespace.pinned().pop().expect("a load").join("EXITS")).unwrap();
+    let exits = DevMap::try_from(Map::DevMap(map)).unwrap();
+    assert_eq!(exits.iter().filter(Result::is_ok).count(), usize::from(tells_features()));
 }
 
 /// Linux 6.3 and later tell what an interface can do.

@@ -10,7 +10,8 @@ use crate::{
     Frame, Next, Outcome, Reason, Tables, accept,
     connection::Tracked,
     forward::{nat, partial, route},
-    index, nexthop,
+    index::{self, Found},
+    nexthop,
     open::{key, may_open, remembered},
     packet::{Flow, Packet, bits},
     schedule,
@@ -188,6 +189,26 @@ fn forward<F: Frame, T: Tables>(
             found
         }
     };
+    // Each direction has a copy as well.
+    match found.direction {
+        Direction::Forward => {
+            standing(frame, tables, settings, packet, Found { direction: Direction::Forward, ..found })
+        }
+        Direction::Reply => {
+            standing(frame, tables, settings, packet, Found { direction: Direction::Reply, ..found })
+        }
+    }
+}
+
+/// A packet of a connection that is there.
+#[inline(always)]
+fn standing<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    settings: &Settings,
+    packet: &Packet,
+    found: Found,
+) -> Option<Next> {
     let now = tables.now();
     if packet.flow.protocol as u8 == protocol::TCP
         && (found.word as u8 != ESTABLISHED || packet.tcp_flags & (SYN | FIN | RST | ACK) != ACK)

@@ -25,15 +25,18 @@ fn assert_turns(client: &Namespace, vip: &str) -> Result<()> {
     Ok(())
 }
 
-/// Client, balancer and servers as hosts of one network.
-fn one_armed(redirect: bool) -> Result<()> {
+/// Client, balancer and servers as hosts of one network; the balancer's interface has a number.
+fn one_armed(redirect: bool, number: u32) -> Result<()> {
     let lb_ctl = env::var_os("LB_CTL").context("LB_CTL is not set; run: cargo xtask test")?;
     let site = Site::new(lb_ctl.into())?;
     let switch = site.namespace("switch")?;
     let hosts = [("client", 10), ("lb", 200), ("web1", 111), ("web2", 112)];
     let hosts = hosts.map(|(role, host)| -> Result<Namespace> {
         let namespace = site.namespace(role)?;
-        namespace.connect("eth0", &switch, role)?;
+        let index = if role == "lb" { format!("index {number}") } else { String::new() };
+        namespace.ip(&format!("link add eth0 {index} type veth peer name {role} netns {}", switch.name()))?;
+        namespace.ip("link set eth0 up")?;
+        switch.ip(&format!("link set {role} up"))?;
         namespace.addresses("eth0", &[&format!("192.168.33.{host}/24")])?;
         Ok(namespace)
     });
@@ -60,12 +63,18 @@ fn one_armed(redirect: bool) -> Result<()> {
 
 #[test]
 fn one_armed_through_the_kernel() -> Result<()> {
-    one_armed(false)
+    one_armed(false, 100)
 }
 
 #[test]
 fn one_armed_sent_back_by_xdp() -> Result<()> {
-    one_armed(true)
+    one_armed(true, 100)
+}
+
+/// The map of interfaces to send through ends below it.
+#[test]
+fn one_armed_sent_back_by_xdp_whatever_the_interface_s_number() -> Result<()> {
+    one_armed(true, 70_000)
 }
 
 #[test]

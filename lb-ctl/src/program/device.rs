@@ -5,10 +5,11 @@ use super::{
     interface::{self, Interface, features},
 };
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{DevMap, HashMap, Map, MapData};
 use lb_common::{
     address::Address,
     device::{Device, choice, flags},
+    limits::DEVICES,
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -93,6 +94,21 @@ pub fn describe(
     }
     for index in old.iter().filter(|&&index| interfaces.iter().all(|interface| interface.index != index)) {
         devices.remove(index)?;
+    }
+    exits(pins, &devices)
+}
+
+/// Gives native XDP the interfaces that it can send through.
+fn exits(pins: &Path, devices: &HashMap<MapData, u32, Device>) -> Result<()> {
+    let path = pins.join("EXITS");
+    let map = MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut exits = DevMap::try_from(Map::DevMap(map))?;
+    for device in devices.iter() {
+        let (index, device) = device?;
+        if device.flags & flags::REDIRECT != 0 && index < DEVICES {
+            // One that has just vanished cannot be set, and needs not.
+            let _ = exits.set(index, index, None, 0);
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 use super::trace::Traced;
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_timer},
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, Stack},
+    btf_maps::{Array, DevMap, HashMap, LpmTrie, LruHashMap, PerCpuArray, Stack},
     macros::{btf_map, map},
     maps::ProgramArray,
 };
@@ -54,7 +54,7 @@ pub static TABLE: Array<Table, 1, MAPPABLE> = Array::new();
 pub static INDEX: Array<Bucket, 16, MAPPABLE> = Array::new();
 /// Hints of every CPU, one CPU's after the other's.
 #[btf_map]
-pub static HINTS: Array<hint::Set, 1> = Array::new();
+pub static HINTS: Array<hint::Set, 1, MAPPABLE> = Array::new();
 #[btf_map]
 pub static CONNECTIONS: Array<Connection, 16, MAPPABLE> = Array::new();
 #[btf_map]
@@ -128,6 +128,10 @@ pub static FRAGMENTS: LruHashMap<FragmentKey, FragmentPorts, { limits::FRAGMENTS
     LruHashMap::new();
 #[btf_map]
 pub static DEVICES: HashMap<u32, Device, { limits::DEVICES as usize }> = HashMap::new();
+/// The interfaces that native XDP can send through, each at its own index: the kernel need not look for them. It
+/// takes out those that vanish.
+#[btf_map]
+pub static EXITS: DevMap<{ limits::DEVICES as usize }> = DevMap::new();
 
 /// When the kernel was last made to use a neighbour.
 #[btf_map]
