@@ -20,18 +20,19 @@ use lb_ebpf::{
     sweep::{self, Visit},
 };
 
-/// Slots visited by one run of the timer: well under a millisecond of one CPU, because packets wait so long.
-const CHUNK: u32 = 4096;
+/// Slots visited by one run of the timer: packets wait so long on its CPU, a tenth of a millisecond at most, so that it
+/// stays below a whole one where neighbours slow memory down severalfold.
+const CHUNK: u32 = 1024;
 /// Connections ended by one run, for the same reason: an end costs far more than a look.
-const ENDS: u32 = 1024;
+const ENDS: u32 = 256;
 /// Backends visited by one run; each costs a look at every CPU's counters.
 const BACKENDS: u32 = 1024;
 /// Nanoseconds between two rounds over a small table.
 const ROUND: u64 = 250_000_000;
 /// The least nanoseconds between two runs; a large table's round takes longer instead.
-const PAUSE: u64 = 4_000_000;
+const PAUSE: u64 = 1_000_000;
 /// The same after a run that had to stop short: waiting packets are let through, and no more.
-const BREATH: u64 = 1_000_000;
+const BREATH: u64 = 300_000;
 /// `CLOCK_MONOTONIC`.
 const MONOTONIC: u64 = 1;
 /// More CPUs than any kernel has; the loop ends at the first that is missing.
