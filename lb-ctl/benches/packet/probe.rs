@@ -65,11 +65,11 @@ pub fn run(args: &Args) {
     }
     delays.sort_unstable();
     let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize];
-    let (sweeps, longest_sweep) = timers.result();
+    let sweeps = timers.seen();
     println!(
         "{}",
         json!({
-            "sweeps": sweeps, "longest_sweep": longest_sweep,
+            "sweeps": sweeps.times, "long_sweeps": sweeps.long, "longest_sweep": sweeps.longest,
             "probes": delays.len(), "lost": lost, "median": at(0.5), "p9999": at(0.9999), "greatest": at(1.0),
             "over_1_ms": delays.iter().filter(|delay| **delay > 1_000_000).count(),
         })

@@ -15,9 +15,20 @@ struct Held {
     since: u64,
     longest: u64,
     times: u64,
+    long: u64,
 }
 
-// SAFETY: three numbers.
+/// What has been seen of them.
+pub struct Seen {
+    /// How often one ran.
+    pub times: u64,
+    /// How often for longer than a millisecond.
+    pub long: u64,
+    /// The longest run in nanoseconds.
+    pub longest: u64,
+}
+
+// SAFETY: four numbers.
 unsafe impl Pod for Held {}
 
 /// Watches them, on all cores, from its creation on.
@@ -40,12 +51,15 @@ impl Timers {
         Self(ebpf)
     }
 
-    /// How often one ran, and the longest in nanoseconds.
-    pub fn result(&self) -> (u64, u64) {
+    /// Up to now, on all cores.
+    pub fn seen(&self) -> Seen {
         let held: PerCpuArray<&MapData, Held> = self.0.map("HELD").unwrap().try_into().unwrap();
         let values = held.get(&0, 0).unwrap();
-        let longest = values.iter().map(|held| held.longest).max().unwrap();
-        (values.iter().map(|held| held.times).sum(), longest)
+        Seen {
+            times: values.iter().map(|held| held.times).sum(),
+            long: values.iter().map(|held| held.long).sum(),
+            longest: values.iter().map(|held| held.longest).max().unwrap(),
+        }
     }
 }
 

@@ -163,6 +163,9 @@ mod program {
     /// Where a `struct hrtimer` has its function.
     const FUNCTION: usize = 40;
 
+    /// Longer than any packet should have to wait, in nanoseconds.
+    const LONG: u64 = 1_000_000;
+
     /// How long a CPU was held by programs of timers, in nanoseconds.
     #[repr(C)]
     #[derive(Clone, Copy)]
@@ -170,6 +173,8 @@ mod program {
         pub since: u64,
         pub longest: u64,
         pub times: u64,
+        /// Of these, how often longer than [`LONG`].
+        pub long: u64,
     }
 
     #[map]
@@ -191,6 +196,7 @@ mod program {
             let took = unsafe { bpf_ktime_get_ns() } - held.since;
             held.longest = if took > held.longest { took } else { held.longest };
             held.times += 1;
+            held.long += (took > LONG) as u64;
         }
         0
     }

@@ -107,12 +107,23 @@ pub fn of(rows: &[Row]) -> Vec<Bar> {
     let list = scale("listing a million connections").map(|time| time / 1e3);
     bar("a million connections listed", "", true, 2.0, "s", list, None);
     // What ends connections is the sweep; no packet is worked on where it runs. What else delays packets is the machine's.
-    let delay = |meanwhile: &str| scale(&format!("{meanwhile}: greatest delay")).map(|delay| delay / 1e3);
-    let still = delay("no connections").zip(delay("a million connections expire"));
-    let because = still.map(|(without, with)| {
-        format!("the greatest of any kind was {with:.2} ms, and without a single connection {without:.2} ms")
-    });
-    let sweep = scale("a million connections expire: longest run of the sweep").map(|run| run / 1e3);
+    let late = |meanwhile: &str| {
+        let of = |what: &str| scale(&format!("{meanwhile}: {what}"));
+        let (late, all) = of("packets later than 1 ms").zip(of("packets"))?;
+        let greatest = of("greatest delay")? / 1e3;
+        Some(format!(
+            "{:.1} of 1,000 packets were later than 1 ms, by up to {greatest:.2} ms",
+            late / all * 1e3
+        ))
+    };
+    let expiring = |what: &str| scale(&format!("a million connections expire: {what}"));
+    let runs = expiring("runs of the sweep longer than 1 ms").zip(expiring("runs of the sweep"));
+    let because = runs.zip(late("a million connections expire").zip(late("no connections"))).map(
+        |((long, runs), (with, without))| {
+            format!("{long} of {runs} runs were longer, and {with}; without a single connection {without}")
+        },
+    );
+    let sweep = expiring("longest run of the sweep").map(|run| run / 1e3);
     bar(
         "greatest delay of a packet by a million connections that expire",
         "",
