@@ -12,16 +12,16 @@ use anyhow::{Result, ensure};
 use super::{
     bond, compare, import, load,
     report::{Item, Step},
-    sctp, stacked, tc, tunnels, virtio, vlan,
+    sctp, stacked, tc, test, tunnels, virtio, vlan,
 };
 use crate::{interrupt, run};
 
 /// What the host tells the guest.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only steps whose name contains this
+    /// Only steps whose name contains this, or one of these
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
     /// Only scripts of the comparison whose name contains this
     #[arg(long)]
     script: Option<String>,
@@ -34,7 +34,7 @@ pub const TESTS: [&str; 3] = ["topologies", "local_clients", "firewall"];
 pub fn run(args: &Args) -> Result<()> {
     let lb_ctl = PathBuf::from("/vm/lb-ctl");
     Item::Release(fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned()).print()?;
-    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only));
+    let wanted = |name: &str| test::wants(&args.only, name);
     step("load", wanted, || load::run(&lb_ctl))?;
     step("the classic job", wanted, || run::demonstration(lb_ctl.clone()))?;
     step("a move from IPVS", wanted, || import::run(&lb_ctl))?;

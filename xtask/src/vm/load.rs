@@ -36,6 +36,10 @@ pub fn run(lb_ctl: &Path) -> Result<()> {
     let programs = programs.collect::<Result<Vec<_>>>()?;
     ensure!(!programs.is_empty(), "lb-ctl load loaded no program");
     Item::Load { milliseconds: milliseconds(started, ended), programs }.print()?;
+    // What is loaded for this command alone.
+    namespace.run(["ipvsadm", "-Ln"]).context("loading IPVS")?;
+    let said = namespace.lb_ctl(["import-ipvs", "--connections"])?;
+    ensure!(said.contains("took over 0 of 0 connections"), "{said}");
     namespace.lb_ctl(["unload"])?;
     Ok(())
 }

@@ -21,9 +21,9 @@ pub struct Args {
     /// Which kernel
     #[arg(long, value_enum, default_value = "all")]
     kernel: Kernel,
-    /// Only steps whose name contains this
+    /// Only steps whose name contains this; given more than once, each that contains one of them
     #[arg(long, value_name = "WORD")]
-    only: Option<String>,
+    only: Vec<String>,
     /// Of the comparison with IPVS, only scripts whose name contains this
     #[arg(long, value_name = "WORD")]
     script: Option<String>,
@@ -37,7 +37,7 @@ struct Work {
     command: String,
     carried: Vec<Carried>,
     /// What the names of the wanted steps contain.
-    only: Option<String>,
+    only: Vec<String>,
     /// For the reboot, if that is wanted.
     packages: Option<reboot::Packages>,
 }
@@ -54,12 +54,11 @@ pub fn run(args: &Args) -> Result<()> {
     work.carried.extend(tests(stripped.path())?);
     let tools = unpacked("wireguard", &["wireguard-tools"])?;
     work.carried.push((stacked::WG.to_owned(), tools.join("usr/bin/wg")));
-    for (option, word) in [("--only", &args.only), ("--script", &args.script)] {
-        if let Some(word) = word {
-            work.command += &format!(" {option} '{word}'");
-        }
+    let only = args.only.iter().map(|word| ("--only", word));
+    for (option, word) in only.chain(args.script.iter().map(|word| ("--script", word))) {
+        work.command += &format!(" {option} '{word}'");
     }
-    if args.only.as_ref().is_none_or(|only| reboot::STEP.contains(only.as_str())) {
+    if wants(&args.only, reboot::STEP) {
         work.packages = Some(reboot::Packages::prepare()?);
     }
     let kernels = args.kernel.each().iter();
@@ -126,11 +125,17 @@ fn on(machine: &Machine, work: &Work) -> Result<Report> {
         interrupt::check()?;
         report.add(Item::Step(step));
     }
-    if let (Some(word), true) = (&work.only, report.steps.is_empty()) {
-        let failure = anyhow!("no step is called '{word}'; without --only all run, with their names");
+    if report.steps.is_empty() {
+        let words = work.only.join("' or '");
+        let failure = anyhow!("no step is called '{words}'; without --only all run, with their names");
         report.add(Item::Step(Step::new("the machine", started, Err(failure))));
     }
     Ok(report)
+}
+
+/// Whether a step is one of those that were asked for: all of them, if none was.
+pub fn wants(only: &[String], step: &str) -> bool {
+    only.is_empty() || only.iter().any(|word| step.contains(word.as_str()))
 }
 
 /// The namespace tests, without debug information, which is most of them.
