@@ -273,14 +273,35 @@ pub struct NextHop {
     pub source: [u8; 6],
     /// The route's MTU in bytes: the longest IP packet.
     pub mtu: u16,
-    /// [`exit`]: how a packet leaves.
-    pub exit: u8,
+    /// In the lowest two bits [`exit`]: how a packet leaves. In the others the lowest of the tick at which another
+    /// connection last vouched for all this.
+    pub exit_and_tick: u8,
     /// Low bits of the [`crate::neighbour::Vouch::generation`] at `checked`, or
     /// [`crate::neighbour::vouch::NONE`].
     pub generation: u8,
 }
 
 const _: () = assert!(size_of::<NextHop>() == 24);
+
+impl NextHop {
+    /// Its [`exit`].
+    #[inline(always)]
+    pub const fn exit(&self) -> u8 {
+        self.exit_and_tick & 3
+    }
+
+    /// Remembers that it was vouched for at a tick.
+    #[inline(always)]
+    pub const fn vouched_at(&mut self, tick: u32) {
+        self.exit_and_tick = self.exit() | (tick << 2) as u8;
+    }
+
+    /// Whether that was at this tick: or 64 ticks before it, or 128 …
+    #[inline(always)]
+    pub const fn was_vouched_at(&self, tick: u32) -> bool {
+        self.exit_and_tick >> 2 == (tick & 63) as u8
+    }
+}
 
 /// How a packet leaves.
 pub mod exit {

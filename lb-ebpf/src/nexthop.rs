@@ -6,13 +6,14 @@
 //! With many connections that would still be a question for every few packets. So they vouch for each
 //! other: an answer stays good while another connection got the same one a short time ago. As soon as
 //! one hears something else, all that send by the same neighbour ask for themselves; and each does
-//! after [`LASTING`], because the change may concern it alone.
+//! after [`LASTING`], because the change may concern it alone. Each looks once a tick whether another vouches for it.
 
 pub mod heard;
 mod silence;
+mod vouched;
 
 use crate::{
-    Frame, Reason, Route, Steps, Tables,
+    Frame, Outcome, Reason, Route, Steps, Tables,
     connection::Tracked,
     packet::Packet,
     snat,
@@ -28,7 +29,7 @@ use lb_common::{
     bucket::Direction,
     connection::{Connection, NextHop, exit},
     device,
-    neighbour::{Neighbour, Vouch, vouch},
+    neighbour::Neighbour,
     protocol,
 };
 
@@ -62,62 +63,32 @@ pub fn resolve<F: Frame, T: Steps>(
     if !counts(frame, tables, hop, now) {
         return tables.refresh(frame, packet, tracked, now);
     }
-    if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) }
+    exit_by(hop)
+}
+
+/// Whether XDP can send by a next hop that is known.
+#[inline(always)]
+fn exit_by(hop: &NextHop) -> Exit {
+    if hop.exit() == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) }
+}
+
+/// Sends a rewritten packet by its next hop.
+#[inline(always)]
+pub fn leave(hop: &NextHop) -> Outcome {
+    match hop.exit() {
+        exit::TRANSMIT => Outcome::of(Reason::Transmitted),
+        _ => Outcome { reason: Reason::Redirected, detail: hop.interface },
+    }
 }
 
 /// Whether a next hop is known, and still counts for a packet.
 #[inline(always)]
-pub fn counts<F: Frame, T: Tables>(frame: &F, tables: &T, hop: &NextHop, now: u32) -> bool {
+pub fn counts<F: Frame, T: Tables>(frame: &F, tables: &T, hop: &mut NextHop, now: u32) -> bool {
     let age = now.wrapping_sub(hop.checked);
     hop.interface != 0
-        && (age < FRESH || age < LASTING && is_vouched(tables, hop, now))
+        && (age < FRESH || age < LASTING && vouched::is_vouched(tables, hop, now))
         // The connection's packets may have begun to come in by another interface.
-        && (hop.exit != exit::TRANSMIT || hop.interface == frame.interface())
-}
-
-/// Whether another connection got the same answer a short time ago, and none has got a different one.
-#[inline(always)]
-fn is_vouched<T: Tables>(tables: &T, hop: &NextHop, now: u32) -> bool {
-    tables.vouch(neighbour(hop).place()).is_some_and(|vouch| {
-        now.wrapping_sub(vouch.checked) < FRESH
-            && vouch.generation as u8 == hop.generation
-            && hop.generation != vouch::NONE
-    })
-}
-
-/// Tells the other connections what one that sent by `before` has heard just now. The generation that
-/// counts for it.
-#[inline(always)]
-fn vouch<T: Tables>(tables: &T, before: &NextHop, after: &NextHop, now: u32) -> u8 {
-    if before.interface != 0
-        && !is_same(before, after)
-        && let Some(vouch) = tables.vouch(neighbour(before).place())
-        // Not when another has said so already.
-        && vouch.generation as u8 == before.generation
-    {
-        vouch.generation = vouch.next();
-    }
-    if after.interface == 0 {
-        return vouch::NONE;
-    }
-    let neighbour = neighbour(after);
-    let Some(vouch) = tables.vouch(neighbour.place()) else { return vouch::NONE };
-    if vouch.neighbour != neighbour {
-        if now.wrapping_sub(vouch.checked) < FRESH {
-            return vouch::NONE;
-        }
-        // Its neighbour is hardly used any more. Whoever still sends by it asks for itself.
-        *vouch = Vouch { neighbour, checked: now, generation: vouch.next() };
-    }
-    vouch.checked = now;
-    vouch.generation as u8
-}
-
-/// Whether two answers are the same, whenever they were given.
-#[inline(always)]
-fn is_same(before: &NextHop, after: &NextHop) -> bool {
-    neighbour(before) == neighbour(after)
-        && (before.source, before.mtu, before.exit) == (after.source, after.mtu, after.exit)
+        && (hop.exit() != exit::TRANSMIT || hop.interface == frame.interface())
 }
 
 #[inline(always)]
@@ -189,7 +160,7 @@ pub fn refresh<F: Frame, T: Tables>(
     };
     if !must_ask && let Some(known) = heard::recent(tables, asked, destination, frame.interface(), now) {
         heard::copy(known, hop);
-        return if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) };
+        return exit_by(hop);
     }
     let known = match tables.route(frame.interface(), source, destination, packet.flow.protocol as u8) {
         Route::Hop { interface, destination, source, mtu, address } => {
@@ -204,7 +175,7 @@ pub fn refresh<F: Frame, T: Tables>(
             hop.mtu = if mtu == 0 { u16::MAX } else { mtu };
             // A socket buffer would take its VLAN tag, which XDP does not see, along to the other side.
             let arrival = tables.device(frame.interface()).map_or(0, |device| device.flags);
-            hop.exit = match frame.keeps_buffer() && arrival & device::flags::VLANS != 0 {
+            hop.exit_and_tick = match frame.keeps_buffer() && arrival & device::flags::VLANS != 0 {
                 true => exit::KERNEL,
                 false => exit_of(frame, interface, flags),
             };
@@ -234,15 +205,14 @@ pub fn refresh<F: Frame, T: Tables>(
             Err(Reason::KernelRoute)
         }
     };
-    hop.generation = vouch(tables, &before, hop, now);
+    hop.generation = vouched::vouch(tables, &before, hop, now);
     known?;
     silence::end(tables, destination);
     if let Some(heard) = tables.heard(Heard::place(asked, destination)) {
         *heard = Heard { source: asked, destination, interface: frame.interface(), reserved: 0, hop: *hop };
     }
-    if hop.exit == exit::KERNEL {
-        Err(Reason::KernelDevice)
-    } else if may_be_lost(frame, packet, method) && tables.is_probe_due(neighbour(hop)) {
+    exit_by(hop)?;
+    if may_be_lost(frame, packet, method) && tables.is_probe_due(neighbour(hop)) {
         Err(Reason::KernelProbe)
     } else {
         Ok(())
@@ -312,81 +282,14 @@ mod tests {
     use crate::host::{HostFrame, HostTables};
     use std::vec;
 
-    /// An answer that a connection got at a tick, and told the others.
-    fn heard(tables: &HostTables, before: &NextHop, host: u8, now: u32) -> NextHop {
-        let destination = [2, 0, 0, 0, 0, host];
-        let mut after =
-            NextHop { interface: 7, destination, checked: now, exit: exit::REDIRECT, ..NextHop::default() };
-        after.generation = vouch(tables, before, &after, now);
-        after
-    }
-
-    fn is_good(tables: &HostTables, hop: &NextHop, now: u32) -> bool {
-        counts(&HostFrame::new(vec![]), tables, hop, now)
-    }
-
-    #[test]
-    fn an_answer_lasts_while_others_get_the_same() {
-        let tables = HostTables::new(16, 16);
-        let (none, start) = (NextHop::default(), 1000);
-        let (first, mut second) = (heard(&tables, &none, 1, start), heard(&tables, &none, 1, start));
-        assert!(is_good(&tables, &first, start + FRESH - 1));
-        assert!(!is_good(&tables, &first, start + FRESH), "nobody has asked since");
-        for now in (start..start + LASTING + FRESH).step_by(FRESH as usize - 1) {
-            second = heard(&tables, &second, 1, now);
-            assert_eq!(is_good(&tables, &first, now + 1), now + 1 < start + LASTING, "{now}");
-        }
-    }
-
-    #[test]
-    fn when_one_hears_of_another_neighbour_all_ask() {
-        let tables = HostTables::new(16, 16);
-        let (none, start) = (NextHop::default(), 1000);
-        let (first, second) = (heard(&tables, &none, 1, start), heard(&tables, &none, 1, start));
-        let later = start + FRESH;
-        heard(&tables, &second, 2, later);
-        assert!(!is_good(&tables, &first, later));
-        let third = heard(&tables, &none, 1, later);
-        assert!(!is_good(&tables, &first, later), "the third's answer is its own");
-        let first = heard(&tables, &first, 1, later);
-        heard(&tables, &third, 1, later + FRESH);
-        assert!(is_good(&tables, &first, later + FRESH), "asked, and heard the same");
-    }
-
-    #[test]
-    fn of_two_neighbours_in_one_place_the_busy_one_is_vouched_for() {
-        let tables = HostTables::new(16, 16);
-        let mac = |number: u32| [2, 0, 0, 0, (number >> 8) as u8, number as u8];
-        let hop = |number, now| {
-            let mut hop = NextHop {
-                interface: 7,
-                destination: mac(number),
-                checked: now,
-                exit: exit::REDIRECT,
-                ..NextHop::default()
-            };
-            hop.generation = vouch(&tables, &NextHop::default(), &hop, now);
-            hop
-        };
-        let place = |number| Neighbour { interface: 7, mac: words(mac(number)), reserved: 0 }.place();
-        let twin = (2..u32::from(u16::MAX)).find(|&number| place(number) == place(1)).unwrap();
-        let (first, second) = (hop(1, 1000), hop(twin, 1000));
-        hop(1, 1000 + FRESH - 1);
-        hop(twin, 1000 + FRESH - 1);
-        assert!(is_good(&tables, &first, 1000 + FRESH) && !is_good(&tables, &second, 1000 + FRESH));
-        let second = hop(twin, 1000 + 3 * FRESH);
-        hop(twin, 1000 + 4 * FRESH);
-        assert!(is_good(&tables, &second, 1000 + 4 * FRESH), "the place was free");
-        assert!(!is_good(&tables, &first, 1000 + 4 * FRESH));
-    }
-
     #[test]
     fn a_frame_is_not_sent_back_by_an_interface_it_did_not_come_by() {
         let tables = HostTables::new(16, 16);
-        let hop = NextHop { interface: 7, checked: 1000, exit: exit::TRANSMIT, ..NextHop::default() };
+        let mut hop =
+            NextHop { interface: 7, checked: 1000, exit_and_tick: exit::TRANSMIT, ..NextHop::default() };
         let mut frame = HostFrame::new(vec![]);
-        assert!(!counts(&frame, &tables, &hop, 1000));
+        assert!(!counts(&frame, &tables, &mut hop, 1000));
         frame.interface = 7;
-        assert!(counts(&frame, &tables, &hop, 1000));
+        assert!(counts(&frame, &tables, &mut hop, 1000));
     }
 }

@@ -234,11 +234,11 @@ fn standing<F: Frame, T: Tables>(
     let index = connection.backend_index;
     let place = &mut connection.expires;
     let hop = match found.direction {
-        Direction::Forward => &connection.to_backend,
-        Direction::Reply => &connection.to_client,
+        Direction::Forward => &mut connection.to_backend,
+        Direction::Reply => &mut connection.to_client,
     };
     if !nexthop::counts(frame, tables, hop, now)
-        || hop.exit == exit::KERNEL
+        || hop.exit() == exit::KERNEL
         || !nexthop::fits(frame, packet, hop)
     {
         return None;

@@ -12,7 +12,7 @@ use crate::{
 };
 use lb_common::{
     bucket::Direction,
-    connection::{Connection, NextHop, exit},
+    connection::{Connection, NextHop},
     protocol,
 };
 
@@ -114,10 +114,7 @@ pub fn complete<F: Frame>(
 fn leave<F: Frame>(frame: &mut F, packet: &Packet, after: &Flow, hop: &NextHop) -> Result<Outcome, Reason> {
     store_addresses(frame, packet, after, packet.ttl.wrapping_sub(1))?;
     nexthop::address_frame(frame, hop)?;
-    Ok(match hop.exit {
-        exit::TRANSMIT => Outcome::of(Reason::Transmitted),
-        _ => Outcome { reason: Reason::Redirected, detail: hop.interface },
-    })
+    Ok(nexthop::leave(hop))
 }
 
 /// Stores the ports of `after` and corrects the checksum of TCP or UDP.

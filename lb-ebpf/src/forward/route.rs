@@ -17,7 +17,7 @@ use crate::{
 };
 use lb_common::{
     address::Address,
-    connection::{Connection, NextHop, exit},
+    connection::{Connection, NextHop},
 };
 
 /// Sends a client's packet to the backend.
@@ -55,10 +55,7 @@ pub fn forward<F: Frame>(
 pub fn send<F: Frame>(frame: &mut F, packet: &Packet, hop: &NextHop) -> Result<Outcome, Reason> {
     decrement(frame, packet)?;
     nexthop::address_frame(frame, hop)?;
-    Ok(match hop.exit {
-        exit::TRANSMIT => Outcome::of(Reason::Transmitted),
-        _ => Outcome { reason: Reason::Redirected, detail: hop.interface },
-    })
+    Ok(nexthop::leave(hop))
 }
 
 /// Takes the TTL or hop limit down by one.

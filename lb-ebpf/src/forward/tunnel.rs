@@ -19,7 +19,7 @@ use crate::{
 use bytemuck::Zeroable;
 use lb_common::{
     address::Address,
-    connection::{Connection, exit},
+    connection::Connection,
     protocol,
     tunnel::{Tunnel, flags, kind},
 };
@@ -73,10 +73,7 @@ pub fn forward<F: Frame, T: Tables>(
     wrapping.wrap(frame, packet)?;
     exit?;
     nexthop::address_frame(frame, hop)?;
-    Ok(match hop.exit {
-        exit::TRANSMIT => Outcome::of(Reason::Transmitted),
-        _ => Outcome { reason: Reason::Redirected, detail: hop.interface },
-    })
+    Ok(nexthop::leave(hop))
 }
 
 /// The source port of GUE: of the dynamic range (RFC 6335 §6), and the same for all packets of a flow.

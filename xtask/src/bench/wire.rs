@@ -33,7 +33,7 @@ pub struct Extent {
 }
 
 const EXTENT: Extent =
-    Extent { part: Part::Wire, rounds: 15, packets: [300_000, 20_000], many_flows: Some(1 << 16) };
+    Extent { part: Part::Wire, rounds: 15, packets: [300_000, 8_000], many_flows: Some(1 << 16) };
 
 /// Measures everybody who can be measured on this machine.
 pub fn run(packet: &Packet, lb_ctl: &std::path::Path) -> Result<Vec<Row>> {
