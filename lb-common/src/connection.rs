@@ -259,24 +259,25 @@ pub mod state {
     }
 }
 
-/// Where packets of one direction leave, as the kernel's routing said at `checked`.
+/// Where packets of one direction leave, as the kernel's routing said.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct NextHop {
     /// Interface index; 0 when never looked up.
     pub interface: u32,
-    /// Tick of the last look-up.
-    pub checked: u32,
+    /// In the lowest 24 bits those of the tick of the last look-up; in the others the lowest of the tick at which
+    /// another connection last vouched for what it told. In one word, so that of two CPUs which write it at the same time
+    /// the slower one makes it older at worst.
+    pub ticks: u32,
     /// MAC address of the neighbour.
     pub destination: [u8; 6],
     /// MAC address of the interface.
     pub source: [u8; 6],
     /// The route's MTU in bytes: the longest IP packet.
     pub mtu: u16,
-    /// In the lowest two bits [`exit`]: how a packet leaves. In the others the lowest of the tick at which another
-    /// connection last vouched for all this.
-    pub exit_and_tick: u8,
-    /// Low bits of the [`crate::neighbour::Vouch::generation`] at `checked`, or
+    /// [`exit`]: how a packet leaves.
+    pub exit: u8,
+    /// Low bits of the [`crate::neighbour::Vouch::generation`] at that time, or
     /// [`crate::neighbour::vouch::NONE`].
     pub generation: u8,
 }
@@ -284,22 +285,30 @@ pub struct NextHop {
 const _: () = assert!(size_of::<NextHop>() == 24);
 
 impl NextHop {
-    /// Its [`exit`].
+    const CHECKED: u32 = 0xff_ffff;
+
+    /// The `ticks` of a look-up at a tick.
     #[inline(always)]
-    pub const fn exit(&self) -> u8 {
-        self.exit_and_tick & 3
+    pub const fn checked_at(tick: u32) -> u32 {
+        tick & Self::CHECKED
+    }
+
+    /// Ticks since the last look-up, modulo 2^24: three days.
+    #[inline(always)]
+    pub const fn age(&self, now: u32) -> u32 {
+        now.wrapping_sub(self.ticks) & Self::CHECKED
     }
 
     /// Remembers that it was vouched for at a tick.
     #[inline(always)]
     pub const fn vouched_at(&mut self, tick: u32) {
-        self.exit_and_tick = self.exit() | (tick << 2) as u8;
+        self.ticks = self.ticks & Self::CHECKED | tick << 24;
     }
 
-    /// Whether that was at this tick: or 64 ticks before it, or 128 …
+    /// Whether that was at this tick, or 256 ticks before it, or 512 …
     #[inline(always)]
     pub const fn was_vouched_at(&self, tick: u32) -> bool {
-        self.exit_and_tick >> 2 == (tick & 63) as u8
+        self.ticks >> 24 == tick & 0xff
     }
 }
 

@@ -58,7 +58,7 @@ fn try_accept<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet
         && let Some(hop) = heard::recent(tables, any, backend, frame.interface(), now)
     {
         heard::copy(hop, &mut connection.to_backend);
-        if hop.exit() != exit::KERNEL
+        if hop.exit != exit::KERNEL
             && let Some(outcome) = plain::forward(frame, tables, packet, tracked)
         {
             return Some(Next::End(outcome));

@@ -164,7 +164,7 @@ fn try_translate<F: Frame, T: Tables>(
             let hop = nexthop::hop(connection, tracked.direction);
             decrement(frame, packet)?;
             nexthop::address_frame(frame, hop)?;
-            let interface = if hop.exit() == exit::TRANSMIT { 0 } else { hop.interface };
+            let interface = if hop.exit == exit::TRANSMIT { 0 } else { hop.interface };
             Ok(Outcome { reason: Reason::IcmpError, detail: interface })
         }
         _ => Ok(Outcome::of(Reason::IcmpErrorKernel)),

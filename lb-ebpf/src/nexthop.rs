@@ -69,13 +69,13 @@ pub fn resolve<F: Frame, T: Steps>(
 /// Whether XDP can send by a next hop that is known.
 #[inline(always)]
 fn exit_by(hop: &NextHop) -> Exit {
-    if hop.exit() == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) }
+    if hop.exit == exit::KERNEL { Err(Reason::KernelDevice) } else { Ok(()) }
 }
 
 /// Sends a rewritten packet by its next hop.
 #[inline(always)]
 pub fn leave(hop: &NextHop) -> Outcome {
-    match hop.exit() {
+    match hop.exit {
         exit::TRANSMIT => Outcome::of(Reason::Transmitted),
         _ => Outcome { reason: Reason::Redirected, detail: hop.interface },
     }
@@ -84,11 +84,11 @@ pub fn leave(hop: &NextHop) -> Outcome {
 /// Whether a next hop is known, and still counts for a packet.
 #[inline(always)]
 pub fn counts<F: Frame, T: Tables>(frame: &F, tables: &T, hop: &mut NextHop, now: u32) -> bool {
-    let age = now.wrapping_sub(hop.checked);
+    let age = hop.age(now);
     hop.interface != 0
         && (age < FRESH || age < LASTING && vouched::is_vouched(tables, hop, now))
         // The connection's packets may have begun to come in by another interface.
-        && (hop.exit() != exit::TRANSMIT || hop.interface == frame.interface())
+        && (hop.exit != exit::TRANSMIT || hop.interface == frame.interface())
 }
 
 #[inline(always)]
@@ -175,11 +175,11 @@ pub fn refresh<F: Frame, T: Tables>(
             hop.mtu = if mtu == 0 { u16::MAX } else { mtu };
             // A socket buffer would take its VLAN tag, which XDP does not see, along to the other side.
             let arrival = tables.device(frame.interface()).map_or(0, |device| device.flags);
-            hop.exit_and_tick = match frame.keeps_buffer() && arrival & device::flags::VLANS != 0 {
+            hop.exit = match frame.keeps_buffer() && arrival & device::flags::VLANS != 0 {
                 true => exit::KERNEL,
                 false => exit_of(frame, interface, flags),
             };
-            hop.checked = now;
+            hop.ticks = NextHop::checked_at(now);
             Ok(())
         }
         Route::NoNeighbour { interface, address } => {
@@ -285,8 +285,7 @@ mod tests {
     #[test]
     fn a_frame_is_not_sent_back_by_an_interface_it_did_not_come_by() {
         let tables = HostTables::new(16, 16);
-        let mut hop =
-            NextHop { interface: 7, checked: 1000, exit_and_tick: exit::TRANSMIT, ..NextHop::default() };
+        let mut hop = NextHop { interface: 7, ticks: 1000, exit: exit::TRANSMIT, ..NextHop::default() };
         let mut frame = HostFrame::new(vec![]);
         assert!(!counts(&frame, &tables, &mut hop, 1000));
         frame.interface = 7;

@@ -238,7 +238,7 @@ fn standing<F: Frame, T: Tables>(
         Direction::Reply => &mut connection.to_client,
     };
     if !nexthop::counts(frame, tables, hop, now)
-        || hop.exit() == exit::KERNEL
+        || hop.exit == exit::KERNEL
         || !nexthop::fits(frame, packet, hop)
     {
         return None;

@@ -64,7 +64,7 @@ impl Heard {
         self.destination == destination
             && self.source == source
             && self.interface == interface
-            && now.wrapping_sub(self.hop.checked) < FRESH
+            && self.hop.age(now) < FRESH
     }
 }
 

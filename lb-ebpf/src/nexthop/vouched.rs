@@ -57,7 +57,7 @@ pub fn vouch<T: Tables>(tables: &T, before: &NextHop, after: &NextHop, now: u32)
 #[inline(always)]
 fn is_same(before: &NextHop, after: &NextHop) -> bool {
     neighbour(before) == neighbour(after)
-        && (before.source, before.mtu, before.exit()) == (after.source, after.mtu, after.exit())
+        && (before.source, before.mtu, before.exit) == (after.source, after.mtu, after.exit)
 }
 
 #[cfg(test)]
@@ -73,13 +73,8 @@ mod tests {
     /// An answer that a connection got at a tick, and told the others.
     fn heard(tables: &HostTables, before: &NextHop, host: u8, now: u32) -> NextHop {
         let destination = [2, 0, 0, 0, 0, host];
-        let mut after = NextHop {
-            interface: 7,
-            destination,
-            checked: now,
-            exit_and_tick: exit::REDIRECT,
-            ..NextHop::default()
-        };
+        let mut after =
+            NextHop { interface: 7, destination, ticks: now, exit: exit::REDIRECT, ..NextHop::default() };
         after.generation = vouch(tables, before, &after, now);
         after
     }
@@ -124,8 +119,8 @@ mod tests {
             let mut hop = NextHop {
                 interface: 7,
                 destination: mac(number),
-                checked: now,
-                exit_and_tick: exit::REDIRECT,
+                ticks: now,
+                exit: exit::REDIRECT,
                 ..NextHop::default()
             };
             hop.generation = vouch(&tables, &NextHop::default(), &hop, now);
