@@ -7,9 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rustix::net::{
-    AddressFamily, SocketType, bind, connect, socket,
-    sockopt::{Timeout, set_socket_linger, set_socket_reuseaddr, set_socket_timeout},
+use rustix::{
+    io::retry_on_intr,
+    net::{
+        AddressFamily, SocketType, bind, connect, socket,
+        sockopt::{Timeout, set_socket_linger, set_socket_reuseaddr, set_socket_timeout},
+    },
 };
 
 use super::Namespace;
@@ -41,8 +44,18 @@ impl Conversation {
     /// What comes next, at most as long as one packet; empty at the end.
     pub fn receive(&mut self) -> io::Result<String> {
         let mut data = [0; 1400];
-        let length = self.0.read(&mut data)?;
+        let length = self.read(&mut data)?;
         Ok(String::from_utf8_lossy(&data[..length]).trim_end().to_owned())
+    }
+
+    /// A socket with a timeout is interrupted where the whole machine is stopped and goes on (signal(7)).
+    fn read(&mut self, data: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(data) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
     }
 
     /// What comes within this time, and only this once: later answers are waited for as before.
@@ -73,7 +86,7 @@ impl Conversation {
     /// Our FIN, then the other side's. Returns when both have passed.
     pub fn close(mut self) -> io::Result<()> {
         self.shut()?;
-        while self.0.read(&mut [0; 1400])? != 0 {}
+        while self.read(&mut [0; 1400])? != 0 {}
         Ok(())
     }
 
@@ -91,7 +104,7 @@ fn open(source: SocketAddr, destination: SocketAddr, patience: Duration) -> io::
         set_socket_timeout(&socket, direction, Some(patience))?;
     }
     bind(&socket, &source)?;
-    connect(&socket, &destination)?;
+    retry_on_intr(|| connect(&socket, &destination))?;
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     Ok(Conversation(stream))
