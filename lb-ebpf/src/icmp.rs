@@ -17,7 +17,7 @@ use crate::{
     snat,
     wire::{icmp, icmp::Icmp, ipv4, ipv4::Ipv4, ipv6, ipv6::Ipv6, tcp, udp},
 };
-use lb_common::{bucket::Direction, connection::exit, protocol, sysctl::Sysctl};
+use lb_common::{bucket::Direction, protocol, sysctl::Sysctl};
 
 /// The connection that an ICMP error is about. Everything else is left to the host; but with `schedule_icmp` an error
 /// about none stands for the packets that one would have, and opens it ([`Reason::MidStream`]).
@@ -164,8 +164,7 @@ fn try_translate<F: Frame, T: Tables>(
             let hop = nexthop::hop(connection, tracked.direction);
             decrement(frame, packet)?;
             nexthop::address_frame(frame, hop)?;
-            let interface = if hop.exit == exit::TRANSMIT { 0 } else { hop.interface };
-            Ok(Outcome { reason: Reason::IcmpError, detail: interface })
+            Ok(Outcome { reason: Reason::IcmpError, ..nexthop::leave(hop) })
         }
         _ => Ok(Outcome::of(Reason::IcmpErrorKernel)),
     }
