@@ -68,7 +68,8 @@ pub fn judge(interface: &Interface, attached: Option<Mode>) -> Capability {
     Capability { device: Device { flags, ..Device::default() }, reason }
 }
 
-/// Tells the packet path about all interfaces; forgets those that are gone. `chosen` is why the attached
+/// Tells the packet path about all interfaces, and gives native XDP those that it can send through; forgets those that
+/// are gone. `chosen` is why the attached
 /// ones are attached as they are ([`lb_common::device::choice`]), as far as that is new.
 pub fn describe(
     pins: &Path,
@@ -76,9 +77,8 @@ pub fn describe(
     attached: &BTreeMap<u32, Mode>,
     chosen: &BTreeMap<u32, u32>,
 ) -> Result<()> {
-    let path = pins.join("DEVICES");
-    let map = MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut devices: HashMap<_, u32, Device> = HashMap::try_from(Map::HashMap(map))?;
+    let mut devices: HashMap<_, u32, Device> = HashMap::try_from(Map::HashMap(open(pins, "DEVICES")?))?;
+    let mut exits = DevMap::try_from(Map::DevMap(open(pins, "EXITS")?))?;
     let old: Vec<u32> = devices.keys().collect::<Result<_, _>>()?;
     for interface in interfaces {
         let mut device = judge(interface, attached.get(&interface.index).copied()).device;
@@ -91,33 +91,25 @@ pub fn describe(
             None => devices.get(&interface.index, 0).map_or(choice::NONE, |before| before.choice),
         };
         devices.insert(interface.index, device, 0)?;
+        if device.flags & flags::REDIRECT != 0 && interface.index < DEVICES {
+            // One that has just vanished cannot be set, and needs not.
+            let _ = exits.set(interface.index, interface.index, None, 0);
+        }
     }
     for index in old.iter().filter(|&&index| interfaces.iter().all(|interface| interface.index != index)) {
         devices.remove(index)?;
     }
-    exits(pins, &devices)
+    Ok(())
 }
 
-/// Gives native XDP the interfaces that it can send through.
-fn exits(pins: &Path, devices: &HashMap<MapData, u32, Device>) -> Result<()> {
-    let path = pins.join("EXITS");
-    let map = MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut exits = DevMap::try_from(Map::DevMap(map))?;
-    for device in devices.iter() {
-        let (index, device) = device?;
-        if device.flags & flags::REDIRECT != 0 && index < DEVICES {
-            // One that has just vanished cannot be set, and needs not.
-            let _ = exits.set(index, index, None, 0);
-        }
-    }
-    Ok(())
+fn open(pins: &Path, name: &str) -> Result<MapData> {
+    let path = pins.join(name);
+    MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))
 }
 
 /// Why an interface is attached as it is, in words.
 pub fn choice(pins: &Path, interface: u32) -> Result<&'static str> {
-    let path = pins.join("DEVICES");
-    let map = MapData::from_pin(&path).with_context(|| format!("cannot open {}", path.display()))?;
-    let devices: HashMap<_, u32, Device> = HashMap::try_from(Map::HashMap(map))?;
+    let devices: HashMap<_, u32, Device> = HashMap::try_from(Map::HashMap(open(pins, "DEVICES")?))?;
     Ok(match devices.get(&interface, 0).map_or(choice::NONE, |device| device.choice) {
         choice::NAMED => "as was asked for",
         choice::DRIVER => "its driver takes XDP programs",
