@@ -33,10 +33,10 @@ fn one_armed(redirect: bool, number: u32) -> Result<()> {
     let hosts = [("client", 10), ("lb", 200), ("web1", 111), ("web2", 112)];
     let hosts = hosts.map(|(role, host)| -> Result<Namespace> {
         let namespace = site.namespace(role)?;
-        let index = if role == "lb" { format!("index {number}") } else { String::new() };
-        namespace.ip(&format!("link add eth0 {index} type veth peer name {role} netns {}", switch.name()))?;
-        namespace.ip("link set eth0 up")?;
-        switch.ip(&format!("link set {role} up"))?;
+        match role {
+            "lb" => namespace.connect_numbered("eth0", number, &switch, role)?,
+            _ => namespace.connect("eth0", &switch, role)?,
+        }
         namespace.addresses("eth0", &[&format!("192.168.33.{host}/24")])?;
         Ok(namespace)
     });

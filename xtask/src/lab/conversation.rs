@@ -1,14 +1,14 @@
 //! A client's end of a connection, with the source address and port that the test wants.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 use rustix::{
-    io::retry_on_intr,
+    io::{read, retry_on_intr},
     net::{
         AddressFamily, SocketType, bind, connect, socket,
         sockopt::{Timeout, set_socket_linger, set_socket_reuseaddr, set_socket_timeout},
@@ -50,12 +50,7 @@ impl Conversation {
 
     /// A socket with a timeout is interrupted where the whole machine is stopped and goes on (signal(7)).
     fn read(&mut self, data: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.0.read(data) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
+        Ok(retry_on_intr(|| read(&self.0, &mut *data))?)
     }
 
     /// What comes within this time, and only this once: later answers are waited for as before.

@@ -66,7 +66,16 @@ impl Namespace {
 
     /// A veth pair from `device` here to `there` in another namespace, both ends up.
     pub fn connect(&self, device: &str, other: &Self, there: &str) -> Result<()> {
-        self.ip(&format!("link add {device} type veth peer name {there} netns {}", other.name))?;
+        self.join(device, "", other, there)
+    }
+
+    /// The same, the device having a number.
+    pub fn connect_numbered(&self, device: &str, number: u32, other: &Self, there: &str) -> Result<()> {
+        self.join(device, &format!("index {number}"), other, there)
+    }
+
+    fn join(&self, device: &str, options: &str, other: &Self, there: &str) -> Result<()> {
+        self.ip(&format!("link add {device} {options} type veth peer name {there} netns {}", other.name))?;
         self.ip(&format!("link set {device} up"))?;
         other.ip(&format!("link set {there} up"))?;
         Ok(())
