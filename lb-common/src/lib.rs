@@ -35,7 +35,7 @@ pub mod traffic;
 pub mod tunnel;
 
 /// Raised whenever a type in a pinned map changes, or what it means; `lb-ctl upgrade` refuses maps of another one.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 
 /// IP protocol numbers that services know (IANA).
 pub mod protocol {

@@ -225,7 +225,7 @@ pub const fn weight_of(current: u8) -> u64 {
 #[inline(always)]
 pub fn count<T: Tables>(tables: &T, backend: &mut Backend, change: u64) {
     tables.add(&mut backend.connections, change);
-    lightest::changed(tables, backend);
+    lightest::changed(tables, backend, lightest::effect(change));
 }
 
 /// Ends the connection in `slot`, if its word still is `word`: takes it out of the index and off its

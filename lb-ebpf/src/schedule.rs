@@ -18,6 +18,7 @@ pub mod rr;
 pub mod sed;
 pub mod sh;
 pub mod twos;
+pub mod weigh;
 pub mod wlc;
 pub mod wrr;
 

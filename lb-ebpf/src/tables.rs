@@ -13,11 +13,7 @@ use crate::{
     open::{self, Choice},
     packet::{Flow, Packet},
     persistence,
-    schedule::{
-        self,
-        lightest::{self, Weigh},
-        locality,
-    },
+    schedule::{self, lightest, locality, weigh::Weigh},
     sip, snat,
 };
 use lb_common::{

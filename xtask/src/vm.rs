@@ -41,14 +41,14 @@ pub struct Args {
     /// Which kernel to boot
     #[arg(long, value_enum, default_value = "6.1")]
     kernel: Kernel,
-    /// Run this in the machine as root, beside `/vm/lb-ctl`, and end with its exit status
+    /// Run this in the machine as root, beside `lb-ctl` and the real IPVS, and end with its exit status
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 #[derive(Subcommand)]
 enum Task {
-    /// A machine with a shell on this terminal, beside /vm/lb-ctl; it is gone when the shell ends
+    /// A machine with a shell on this terminal, beside `lb-ctl`; it is gone when the shell ends
     Shell {
         /// Which kernel to boot
         #[arg(long, value_enum, default_value = "6.1")]

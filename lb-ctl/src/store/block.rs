@@ -8,7 +8,7 @@
 use super::Store;
 use lb_common::{
     backend::Member,
-    block::{Block, MEMBERS, group, has_groups},
+    block::{Block, FALL, MEMBERS, group, has_groups},
     scheduler::{Scheduler, Turn},
     service::Service,
 };
@@ -62,7 +62,7 @@ impl Store {
         for number in [block, group(block)].into_iter().filter(|number| *number < self.blocks.len()) {
             // SAFETY: the pointer is to a live element; the packet path, too, adds to it.
             unsafe { AtomicU64::from_ptr(addr_of_mut!((*self.blocks.pointer(number)).changes)) }
-                .fetch_add(1, SeqCst);
+                .fetch_add(FALL, SeqCst);
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
 use bytemuck::Zeroable;
 use lb_common::{
     backend::{Backend, Member, method},
+    block::RISE,
     bucket::Direction,
     connection::{Connection, flags, next_use, state},
     protocol,
@@ -100,7 +101,7 @@ pub fn create<T: Steps>(tables: &T, packet: &Packet, choice: Choice) -> Result<u
     connection.word = word;
     tables.add(&mut backend.connections, weight_of(current));
     schedule::bound(member, backend);
-    lightest::changed(tables, backend);
+    lightest::changed(tables, backend, RISE);
 
     if !reply_home.insert(tables, slot, Direction::Reply) || !home.insert(tables, slot, Direction::Forward) {
         tables.end(slot, word);

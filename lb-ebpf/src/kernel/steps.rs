@@ -17,7 +17,7 @@ use lb_ebpf::{
     nexthop::Exit,
     open::Choice,
     packet::{Flow, Packet},
-    schedule::lightest::Weigh,
+    schedule::weigh::Weigh,
 };
 use packed::*;
 
@@ -55,22 +55,22 @@ impl Steps for Maps {
 
     #[inline(always)]
     fn lightest_of_few(&self, service: &Service, weigh: Weigh) -> Option<u32> {
-        position(unsafe { lb_lightest_of_few(service, weigh as u32) })
+        position(unsafe { lb_lightest_of_few(service, weigh.bits()) })
     }
 
     #[inline(always)]
     fn lightest_of_blocks(&self, service: &Service, weigh: Weigh) -> Option<u32> {
-        position(unsafe { lb_lightest_of_blocks(service, weigh as u32) })
+        position(unsafe { lb_lightest_of_blocks(service, weigh.bits()) })
     }
 
     #[inline(always)]
     fn look_into_block(&self, service: &Service, block: u32, weigh: Weigh) -> u32 {
-        unsafe { lb_look_into_block(service, block, weigh as u32) }
+        unsafe { lb_look_into_block(service, block, weigh.bits()) }
     }
 
     #[inline(always)]
     fn look_into_group(&self, service: &Service, group: u32, weigh: Weigh) -> u32 {
-        unsafe { lb_look_into_group(service, group, weigh as u32) }
+        unsafe { lb_look_into_group(service, group, weigh.bits()) }
     }
 
     #[inline(always)]

@@ -1,10 +1,10 @@
 //! Weighted least connections: the least overhead for the weight.
 
-use super::lightest::{self, Weigh};
+use super::{lightest, weigh::Weigh};
 use crate::Steps;
 use lb_common::service::Service;
 
 #[inline(always)]
 pub(super) fn choose<T: Steps>(tables: &T, service: &Service) -> Option<u32> {
-    lightest::choose(tables, service, Weigh::OverheadForWeight)
+    lightest::choose(tables, service, Weigh::OVERHEAD_FOR_WEIGHT)
 }

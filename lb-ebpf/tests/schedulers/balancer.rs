@@ -3,12 +3,13 @@
 use lb_common::{
     address::Address,
     backend::{ACTIVE, Backend, INACTIVE, Member, state},
-    block::{Block, MEMBERS, alignment, group},
+    block::{Block, FALL, MEMBERS, RISE, alignment, group},
     protocol,
     scheduler::{Scheduler, Turn},
     service::Service,
 };
 use lb_ebpf::{
+    connection::count,
     host::HostTables,
     packet::Flow,
     plan::{Plan, blocks_kept, has_blocks, plan, start},
@@ -114,7 +115,20 @@ impl Balancer {
     /// Active and inactive connections of a backend.
     pub fn set_connections(&self, index: u32, active: u64, inactive: u64) {
         self.backend(index).connections = active * ACTIVE + inactive * INACTIVE;
-        changed(&self.tables, self.backend(index));
+        changed(&self.tables, self.backend(index), FALL);
+    }
+
+    /// Takes one of `from` away and adds one of `to`, each [`ACTIVE`], [`INACTIVE`] or 0, unless the backend has none.
+    pub fn turn(&self, index: u32, from: u64, to: u64) {
+        let backend = self.backend(index);
+        let has = match from {
+            ACTIVE => backend.active() > 0,
+            INACTIVE => backend.inactive() > 0,
+            _ => true,
+        };
+        if has {
+            count(&self.tables, backend, to.wrapping_sub(from));
+        }
     }
 
     pub fn choose(&self, request: &Flow) -> Option<Member> {
@@ -128,7 +142,7 @@ impl Balancer {
         let backend = self.backend(member.backend);
         backend.connections += counted;
         bound(&member, backend);
-        changed(&self.tables, backend);
+        changed(&self.tables, backend, RISE);
         Some(member.backend)
     }
 

@@ -102,15 +102,22 @@ proptest! {
     }
 
     #[test]
-    fn wlc_takes_the_first_of_the_least_loaded(
+    fn the_first_of_the_least_loaded_is_taken(
+        scheduler in 0_usize..4,
         backends in prop::collection::vec((0_u32..5, 0_u64..4, 0_u64..600), 1..20),
     ) {
+        let scheduler = [Scheduler::Lc, Scheduler::Wlc, Scheduler::Sed, Scheduler::Nq][scheduler];
         let weights: Vec<u32> = backends.iter().map(|(weight, ..)| *weight).collect();
-        let balancer = Balancer::listed(Scheduler::Wlc, &weights);
+        let balancer = Balancer::listed(scheduler, &weights);
         for (index, &(_, active, inactive)) in (0..).zip(&backends) {
             balancer.set_connections(index, active, inactive);
         }
-        let load = |&(weight, active, inactive): &(u32, u64, u64)| (active * 257 + inactive) as f64 / f64::from(weight);
+        let load = |&(weight, active, inactive): &(u32, u64, u64)| match scheduler {
+            Scheduler::Lc => (active * 257 + inactive) as f64,
+            Scheduler::Wlc => (active * 257 + inactive) as f64 / f64::from(weight),
+            Scheduler::Nq if active == 0 => 0.0,
+            _ => (active + 1) as f64 / f64::from(weight),
+        };
         let least = (0..).zip(&backends).filter(|(_, backend)| backend.0 > 0).min_by(|a, b| load(a.1).total_cmp(&load(b.1)));
         prop_assert_eq!(balancer.connect(&request(), 0), least.map(|(index, _)| index));
     }
@@ -119,14 +126,17 @@ proptest! {
     fn blocks_change_no_choice(
         scheduler in 0_usize..4,
         weights in prop::collection::vec((0_u32..5, 0_u32..4), 17..600),
-        events in prop::collection::vec((0_u32..10, any::<u16>(), 0_u64..3, 0_u64..3), 1..200),
+        weighs_alike in any::<bool>(),
+        events in prop::collection::vec((0_u32..30, any::<u16>(), 0_u64..3, 0_u64..3), 1..900),
     ) {
         let scheduler = [Scheduler::Wlc, Scheduler::Lc, Scheduler::Sed, Scheduler::Nq][scheduler];
+        // Equal ones are gone round, each with a look at itself alone.
+        let weigh = |weight| if weighs_alike { 1 } else { weight };
         let mut pair = [Balancer::new(scheduler, 0), Balancer::new(scheduler, 0)];
         pair[1].blocks = false;
         for balancer in &mut pair {
             let members = (0..).zip(&weights).map(|(backend, &(weight, upper))| {
-                let mut member = member(backend, weight);
+                let mut member = member(backend, weigh(weight));
                 // Some are overloaded soon.
                 member.upper = upper * 4;
                 member
@@ -138,7 +148,11 @@ proptest! {
             for balancer in &mut pair {
                 match event {
                     0 => balancer.edit(index as usize, |member| member.weight = active as u32),
-                    1..4 => balancer.set_connections(index, active, inactive),
+                    1 => balancer.set_connections(index, active, inactive),
+                    2 => balancer.turn(index, ACTIVE, INACTIVE),
+                    3 => balancer.turn(index, INACTIVE, ACTIVE),
+                    4 => balancer.turn(index, INACTIVE, 0),
+                    5 => balancer.turn(index, 0, ACTIVE),
                     _ => {}
                 }
             }

@@ -51,7 +51,7 @@ const SINGLE_MODULES: [&str; 7] = [
 
 /// The first process, where the machine is there for one command.
 pub const INIT: &str = r#"#!/bin/bash
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LC_ALL=C
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:/vm HOME=/root TERM=dumb LC_ALL=C
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 mount -t tmpfs run /run; mkdir -p /run/netns; mount -t bpf bpf /sys/fs/bpf
 ln -sf /proc/self/fd /dev/fd

@@ -18,11 +18,7 @@ use lb_ebpf::{
     open::{self, Choice},
     packet::{Flow, Packet},
     persistence,
-    schedule::{
-        self,
-        lightest::{self, Weigh},
-        locality,
-    },
+    schedule::{self, lightest, locality, weigh::Weigh},
     sip, snat,
 };
 
@@ -71,30 +67,30 @@ pub unsafe extern "C" fn lb_next_turn(service: *const Service, word: u64) -> u64
 // The compiler would find these four short enough to be repeated wherever they are called.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lb_lightest_of_few(service: *const Service, weigh: u32) -> u32 {
+pub unsafe extern "C" fn lb_lightest_of_few(service: *const Service, weigh: u64) -> u32 {
     let Some(service) = (unsafe { service.as_ref() }) else { return NO_BACKEND };
-    lightest::of_few(&UNROUTED, service, Weigh::from_number(weigh)).unwrap_or(NO_BACKEND)
+    lightest::of_few(&UNROUTED, service, Weigh::from_bits(weigh)).unwrap_or(NO_BACKEND)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lb_lightest_of_blocks(service: *const Service, weigh: u32) -> u32 {
+pub unsafe extern "C" fn lb_lightest_of_blocks(service: *const Service, weigh: u64) -> u32 {
     let Some(service) = (unsafe { service.as_ref() }) else { return NO_BACKEND };
-    lightest::of_blocks(&UNROUTED, service, Weigh::from_number(weigh)).unwrap_or(NO_BACKEND)
+    lightest::of_blocks(&UNROUTED, service, Weigh::from_bits(weigh)).unwrap_or(NO_BACKEND)
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lb_look_into_block(service: *const Service, block: u32, weigh: u32) -> u32 {
+pub unsafe extern "C" fn lb_look_into_block(service: *const Service, block: u32, weigh: u64) -> u32 {
     let Some(service) = (unsafe { service.as_ref() }) else { return 0 };
-    lightest::look_into_block(&UNROUTED, service, block, Weigh::from_number(weigh))
+    lightest::look_into_block(&UNROUTED, service, block, Weigh::from_bits(weigh))
 }
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lb_look_into_group(service: *const Service, group: u32, weigh: u32) -> u32 {
+pub unsafe extern "C" fn lb_look_into_group(service: *const Service, group: u32, weigh: u64) -> u32 {
     let Some(service) = (unsafe { service.as_ref() }) else { return 0 };
-    lightest::look_into_group(&UNROUTED, service, group, Weigh::from_number(weigh))
+    lightest::look_into_group(&UNROUTED, service, group, Weigh::from_bits(weigh))
 }
 
 #[unsafe(no_mangle)]
