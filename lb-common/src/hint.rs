@@ -21,6 +21,25 @@ pub const fn sets(connections: u32, cpus: u32) -> u32 {
     }
 }
 
+/// The fewest sets that packets use, of those that there are.
+const SETS_MIN: u32 = 1 << 8;
+
+/// Which bits of a hash choose a set, of those that choose among all: as many as `live` connections need. The fewer
+/// sets they are spread over, the fewer lines of the cache they take. `before` are the bits so far; they stay until
+/// there are too few, or four times as many as needed, because with others half of the hints are not found any more.
+#[inline(always)]
+pub const fn mask(before: u32, live: u32) -> u32 {
+    if live <= before.saturating_add(1) && live >= before / 4 {
+        return before;
+    }
+    let wanted = if live < SETS_MIN { SETS_MIN } else { live };
+    // The next power of two, less one.
+    u32::MAX >> (wanted - 1).leading_zeros()
+}
+
+/// Before anything is known of connections.
+pub const MASK_MIN: u32 = SETS_MIN - 1;
+
 /// Slots from here on are too large for a hint.
 const SLOTS: u32 = (1 << 24) - 1;
 const TAG: u32 = 0xfe;
@@ -57,6 +76,20 @@ mod tests {
         assert_eq!(sets(1 << 20, 64), 1 << 13);
         assert_eq!(sets(1 << 27, 1), SETS_MAX);
         assert_eq!(sets(16, 300), 1);
+    }
+
+    #[test]
+    fn as_many_sets_as_connections_are_used_and_few_changes_made() {
+        assert_eq!(mask(MASK_MIN, 0), MASK_MIN);
+        assert_eq!(mask(MASK_MIN, 256), MASK_MIN);
+        assert_eq!(mask(MASK_MIN, 257), 511);
+        assert_eq!(mask(MASK_MIN, 65_536), 65_535);
+        assert_eq!(mask(65_535, 65_537), 131_071);
+        assert_eq!(mask(65_535, 16_383), 65_535);
+        assert_eq!(mask(65_535, 16_382), 16_383);
+        assert_eq!(mask(65_535, 0), MASK_MIN);
+        assert_eq!(mask(0, u32::MAX), u32::MAX);
+        assert_eq!(mask(u32::MAX, u32::MAX), u32::MAX);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::{
     connection::state,
+    hint,
     sysctl::{self, Sysctl},
     time::ticks,
 };
@@ -40,8 +41,8 @@ pub struct Settings {
     /// Of what packets see of the map of services: raised before it is changed and after that, so that it is odd
     /// meanwhile. What a CPU remembers of an even version counts as long as that does.
     pub version: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Which bits of a flow's hash choose a set of hints ([`crate::hint::mask`]). Written by the sweep.
+    pub hint_mask: u32,
 }
 
 const _: () = assert!(size_of::<Settings>() == 328);
@@ -85,7 +86,7 @@ impl Settings {
             pool: [0; 2],
             marks: [0; 2],
             version: 0,
-            reserved: 0,
+            hint_mask: hint::MASK_MIN,
         }
     }
 

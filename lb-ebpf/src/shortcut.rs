@@ -175,7 +175,8 @@ fn forward<F: Frame, T: Tables>(
         return first(tables, settings, packet, hash);
     }
     // A hint at what is not there yet would be one cache line more to wait for.
-    let mut hints = if packet.tcp_flags & SYN == 0 { tables.hints(hash as u32) } else { None };
+    let mut hints =
+        if packet.tcp_flags & SYN == 0 { tables.hints(hash as u32 & settings.hint_mask) } else { None };
     let recalled = hints.as_deref().and_then(|hints| index::recall(tables, hints, &packet.flow, hash));
     let found = match recalled {
         Some(found) => found,

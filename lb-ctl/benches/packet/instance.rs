@@ -21,7 +21,7 @@ use tempfile::tempfile;
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench"));
 
 /// As many as `memory` expects.
-const BUCKETS: u32 = 1 << 20;
+const INDEX: u32 = 1 << 20;
 /// MAC addresses at `lan0`: the client's router, and the balancer's own.
 pub const OUTSIDE: Macs = Macs([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
 /// MAC addresses at `lan1`: a backend's, and the balancer's own.
@@ -37,7 +37,7 @@ impl Programs {
     pub fn load(egress: u32, flows: u32) -> Self {
         let mut ebpf = EbpfLoader::new()
             .override_global("EGRESS", &egress, true)
-            .map_max_entries("BUCKETS", if flows > 1 { BUCKETS } else { 1 })
+            .map_max_entries("INDEX", if flows > 1 { INDEX } else { 1 })
             .map_max_entries("SLOTS", flows)
             .load(OBJECT)
             .unwrap();

@@ -35,6 +35,8 @@ mod program {
     const SOURCE_ADDRESS: usize = 28;
     const SOURCE_PORT: usize = 34;
     const TCP_CHECKSUM: usize = 50;
+    /// In the data: how many flows came before this one, and the complement of that, so that checksums stay.
+    const ORDER: usize = 56;
 
     /// The packet, and how its flow is changed.
     #[repr(C)]
@@ -54,10 +56,10 @@ mod program {
     #[map]
     static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
     /// As many as a table of a million connections has; see `memory`.
-    const BUCKET_BITS: u32 = 20;
+    const INDEX_BITS: u32 = 20;
     /// Sizes are set by those who use them.
     #[btf_map]
-    static BUCKETS: Array<[u64; 8], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+    static INDEX: Array<[u64; 2], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
     #[btf_map]
     static SLOTS: Array<[u64; 16], 1, { BPF_F_MMAPABLE as usize }> = Array::new();
     /// Where `redirect` sends.
@@ -80,6 +82,7 @@ mod program {
             if flows != 0 {
                 // An odd factor: every flow comes once before one comes twice, and neighbours are far apart.
                 let flow = (*pattern).count.wrapping_mul(0x9e37_79b1) & (flows - 1);
+                let order = (*pattern).count & (flows - 1);
                 (*pattern).count = (*pattern).count.wrapping_add(1);
                 // 10.0 to 10.255: addresses that the kernel routes.
                 let address = u16::from_be_bytes([10, (flow >> 14) as u8]).to_be();
@@ -87,6 +90,7 @@ mod program {
                 let [header, segment] = (*pattern).sums;
                 *((start + SOURCE_ADDRESS) as *mut u16) = address;
                 *((start + SOURCE_PORT) as *mut u16) = port;
+                *((start + ORDER) as *mut [u32; 2]) = [order, !order];
                 *((start + IPV4_CHECKSUM) as *mut u16) = checksum(header + address as u32);
                 *((start + TCP_CHECKSUM) as *mut u16) = checksum(segment + address as u32 + port as u32);
             }
@@ -107,8 +111,9 @@ mod program {
         XDP_TX
     }
 
-    /// The cache lines that a packet of a standing connection needs, and nothing else: a bucket of an index, then both
-    /// lines of the slot that it leads to.
+    /// The cache lines that a packet of a standing connection needs, and nothing else: an entry of an index, by a hash
+    /// of the flow, then both lines of the slot that it leads to. Connections that come one after the other have slots
+    /// one after the other.
     #[inline(always)]
     fn remember(context: &XdpContext) -> Option<()> {
         let (start, end) = (context.data(), context.data_end());
@@ -116,13 +121,17 @@ mod program {
             return None;
         }
         // SAFETY: in bounds.
-        let (address, port) = unsafe {
-            (*((start + SOURCE_ADDRESS) as *const [u8; 2]), *((start + SOURCE_PORT) as *const u16))
+        let (address, port, order) = unsafe {
+            (
+                *((start + SOURCE_ADDRESS) as *const [u8; 2]),
+                *((start + SOURCE_PORT) as *const u16),
+                *((start + ORDER) as *const u32),
+            )
         };
         let flow = ((address[1] as u32) << 14) | (u16::from_be(port) as u32).wrapping_sub(1024);
-        let bucket = BUCKETS.get(flow.wrapping_mul(0x85eb_ca6b) >> (32 - BUCKET_BITS))?;
+        let entry = INDEX.get(flow.wrapping_mul(0x85eb_ca6b) >> (32 - INDEX_BITS))?;
         // Always 0, but the processor has to wait for it.
-        let slot = SLOTS.get(flow + bucket[0] as u32)?;
+        let slot = SLOTS.get(order + entry[0] as u32)?;
         (core::hint::black_box(slot[0]) | core::hint::black_box(slot[8]) == 0).then_some(())
     }
 

@@ -10,6 +10,7 @@ use aya_ebpf::helpers::{
 use core::{ffi::c_void, ptr};
 use lb_common::{
     backend::state,
+    hint,
     settings::Table,
     sysctl::Sysctl,
     time::{remaining, ticks},
@@ -105,6 +106,7 @@ fn expire(maps: &Maps, table: &mut Table, now: u32) -> u64 {
         table.live = table.counted;
         table.counted = 0;
         settings.defense = sweep::defense(settings, table);
+        settings.hint_mask = hint::mask(settings.hint_mask, table.live);
     } else {
         table.cursor = next;
     }
