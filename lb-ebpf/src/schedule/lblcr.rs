@@ -6,10 +6,10 @@
 //! packet.
 
 use super::{
-    available,
     lightest::Lightest,
     locality::{is_busy, is_over},
     member, overhead,
+    weigh::Weigh,
 };
 use crate::Tables;
 use lb_common::{
@@ -34,10 +34,7 @@ fn lightest<T: Tables>(tables: &T, service: &Service, cache: &Cache) -> Option<u
     let mut best = Lightest::none();
     tables.each(cache.size, |step| {
         let Some(&entry) = cache.set.get((cache.size - 1 - step) as usize) else { return false };
-        let Some(member) = member(tables, service, position(entry)) else { return true };
-        if let Some(backend) = available(tables, member) {
-            best.offer(position(entry), member.weight, overhead(backend));
-        }
+        best.take(Lightest::at(tables, service, position(entry), Weigh::OVERHEAD_FOR_WEIGHT));
         true
     });
     best.position()

@@ -39,7 +39,7 @@ impl Lightest {
 
     /// The member at a position, if there is one and it may be given a connection.
     #[inline(always)]
-    fn at<T: Tables>(tables: &T, service: &Service, position: u32, weigh: Weigh) -> Option<Self> {
+    pub(super) fn at<T: Tables>(tables: &T, service: &Service, position: u32, weigh: Weigh) -> Option<Self> {
         let member = member(tables, service, position)?;
         let backend = available(tables, member)?;
         Some(Self { place: position + 1, weight: weigh.weight(member), load: weigh.load(backend) })
@@ -76,19 +76,14 @@ impl Lightest {
         Self::of(tables, service, place(service, group), weigh, look)
     }
 
-    /// `load / weight` is compared as IPVS does, by multiplying crosswise, in 64 bits as there.
+    /// Offers a member that there may be. `load / weight` is compared as IPVS does, by multiplying crosswise, in 64 bits as
+    /// there.
     #[inline(always)]
-    pub(super) fn offer(&mut self, position: u32, weight: u32, load: u64) {
-        if self.load * u64::from(weight) > load * u64::from(self.weight) {
-            *self = Self { place: position + 1, weight, load };
-        }
-    }
-
-    /// Offers a member that there may be.
-    #[inline(always)]
-    fn take(&mut self, other: Option<Self>) {
-        if let Some(Self { place, weight, load }) = other {
-            self.offer(place - 1, weight, load);
+    pub(super) fn take(&mut self, other: Option<Self>) {
+        if let Some(other) = other
+            && self.load * u64::from(other.weight) > other.load * u64::from(self.weight)
+        {
+            *self = other;
         }
     }
 
