@@ -268,11 +268,21 @@ fn a_trace_prints_decisions_and_puts_the_program_back() {
     let error = namespace.fails(1, "trace");
     assert!(error.contains("is running already"), "{error}");
     namespace.flood(3).wait().unwrap();
+    let mut lines = BufReader::new(trace.stdout.take().unwrap());
     let mut line = String::new();
-    BufReader::new(trace.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    lines.read_line(&mut line).unwrap();
     assert!(!line.is_empty());
     kill("-INT", trace.id());
     assert!(trace.wait().unwrap().success());
+    assert_eq!(namespace.status()["trace"], "off");
+    assert_eq!(namespace.attached_id(), before);
+
+    // As with `| head -1`: the next line has no reader, and that is an end like any other.
+    let mut unread = namespace.command(LB_CTL, &["trace"]).stdout(Stdio::piped()).spawn().unwrap();
+    until("the traced program", || namespace.status()["trace"] == "on");
+    drop(unread.stdout.take());
+    namespace.flood(3).wait().unwrap();
+    assert!(unread.wait().unwrap().success());
     assert_eq!(namespace.status()["trace"], "off");
     assert_eq!(namespace.attached_id(), before);
 

@@ -16,7 +16,7 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
@@ -74,6 +74,8 @@ fn trace(filter: Filter) -> Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hang_up = signal(SignalKind::hangup())?;
+        // A reader that has gone away (`lb-ctl trace | head`) fails a write, and that ends the trace.
+        let _pipe = signal(SignalKind::pipe())?;
 
         let instances = {
             let store = Store::lock()?;
@@ -117,8 +119,10 @@ async fn print(instances: Vec<Instance>) -> Result<()> {
                 let mut ready = logger.readable_mut().await?;
                 ready.get_inner_mut().flush();
                 ready.clear_ready();
-                // A reader that has gone away (`lb-ctl trace | head`) ends the trace.
-                io::stdout().flush()?;
+                match io::stdout().flush() {
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                    flushed => flushed?,
+                }
             }
         });
     }
