@@ -19,6 +19,8 @@ const CONNECTIONS: u32 = 30_000;
 /// Connections a round of each case of [`Balancer::Schedulers`], whose table holds a million.
 const FEW_CONNECTIONS: u32 = 4_096;
 
+/// Many, and so many that no cache holds them.
+const FLOWS: [u32; 2] = [1 << 16, 1 << 19];
 const SCHEDULERS: [&str; 3] = ["wlc", "wrr", "mh"];
 const BACKENDS: [u32; 5] = [1, 2, 100, 1_000, 4_096];
 
@@ -27,6 +29,9 @@ const BACKENDS: [u32; 5] = [1, 2, 100, 1_000, 4_096];
 pub enum Balancer {
     /// Four services, one or two backends.
     Small,
+    /// The same, for a case with so many connections that they must be the only ones: all there are say how dense it
+    /// is what a CPU remembers.
+    Alone(u32),
     /// A service for each scheduler and number of backends.
     Schedulers,
     /// As the small one, among 10,000 services of 4 backends.
@@ -34,13 +39,14 @@ pub enum Balancer {
 }
 
 impl Balancer {
-    pub const ALL: [Self; 3] = [Self::Small, Self::Schedulers, Self::Services];
+    pub const ALL: [Self; 5] =
+        [Self::Small, Self::Alone(FLOWS[0]), Self::Alone(FLOWS[1]), Self::Schedulers, Self::Services];
 
     /// Its services, as `ipvsadm-restore` reads them.
     pub fn services(self) -> String {
         let mut lines = String::new();
         match self {
-            Self::Small | Self::Services => {
+            Self::Small | Self::Alone(_) | Self::Services => {
                 service(&mut lines, "10.9.0.1:80", "wlc", ["10.9.1.11:80"]);
                 service(&mut lines, "10.9.0.1:81", "wlc", ["10.9.1.11:81", "10.9.1.12:81"]);
                 service(&mut lines, "10.9.0.1:82", "wlc", ["10.9.1.11:82", "10.9.1.12:82"]);
@@ -66,7 +72,7 @@ impl Balancer {
         match self {
             Self::Schedulers => &[],
             // As many addresses as all rounds of new connections need.
-            Self::Small | Self::Services => &[
+            Self::Small | Self::Alone(_) | Self::Services => &[
                 "snat-pool add 10.9.1.1 10.9.1.2 10.9.1.3 10.9.1.4",
                 "service edit -t 10.9.0.1:82 --fullnat",
             ],
@@ -155,15 +161,19 @@ pub fn cases() -> Vec<Case> {
     let plain = |flows| outside(CLIENT, vip, Flags::Ack, flows);
     let not_ours =
         |name, flags| Case::new(name, Target::Balance, outside(CLIENT, "10.9.0.1:22", flags, 0), PASS);
+    let alone = |name, flows| {
+        let case = Case::established(name, CLIENT, vip, flows);
+        Case { balancer: Balancer::Alone(flows), ..case }
+    };
     let mut cases = vec![
         Case::new("floor: restore the packet, XDP_TX", Target::Floor, plain(0), TRANSMIT),
-        Case::new("floor, flows rotated", Target::Floor, plain(1 << 16), TRANSMIT),
-        Case::new("the memory alone, 65,536 flows", Target::Memory, plain(1 << 16), TRANSMIT),
-        Case::new("the memory alone, 524,288 flows", Target::Memory, plain(1 << 19), TRANSMIT),
+        Case::new("floor, flows rotated", Target::Floor, plain(FLOWS[0]), TRANSMIT),
+        Case::new("the memory alone, 65,536 flows", Target::Memory, plain(FLOWS[0]), TRANSMIT),
+        Case::new("the memory alone, 524,288 flows", Target::Memory, plain(FLOWS[1]), TRANSMIT),
         Case::new("bare redirect", Target::Redirect, plain(0), REDIRECT),
         Case::established("established, IPv4, 1 flow", CLIENT, vip, 0),
-        Case::established("established, IPv4, 65,536 flows", CLIENT, vip, 1 << 16),
-        Case::established("established, IPv4, 524,288 flows", CLIENT, vip, 1 << 19),
+        alone("established, IPv4, 65,536 flows", FLOWS[0]),
+        alone("established, IPv4, 524,288 flows", FLOWS[1]),
         Case {
             pattern: packet(INSIDE, BACKEND, CLIENT, Flags::Ack, 0),
             interface: 1,
