@@ -15,7 +15,7 @@ use super::{
 use crate::{progress::Steps, vm};
 
 /// Emulation makes everything slower, tenfold and more.
-const EXTENT: Extent = Extent { part: Part::Ipvs, rounds: 15, packets: [60_000, 5_000], many_flows: None };
+const EXTENT: Extent = Extent { part: Part::Ipvs, rounds: 21, packets: [60_000, 5_000], many_flows: None };
 const CONTENDERS: [Contender; 3] = [Contender::Ours, Contender::Ipvs, Contender::Routing];
 /// Before what the guest tells the host.
 const MARK: &str = "bench ";

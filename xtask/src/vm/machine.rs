@@ -23,9 +23,9 @@ use super::{
 use crate::interrupt;
 
 const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
-/// Without what costs an emulator much and brings the tests nothing: five levels of page tables, and
-/// protection that is switched at each system call.
-const CPU: &str = "max,la57=off,smap=off,smep=off,pku=off";
+/// Without what costs an emulator much and brings the tests nothing: five levels of page tables, protection that is
+/// switched at each system call, and pages cleared by an instruction that it carries out byte by byte.
+const CPU: &str = "max,la57=off,smap=off,smep=off,pku=off,erms=off";
 /// On a busy host the kernel measures the speed of the TSC wrongly, and its clock would then run wrongly:
 /// the HPET's speed is known.
 const APPEND: &str =
