@@ -3,13 +3,8 @@
 mod namespace;
 
 use aya::maps::{DevMap, Map, MapData};
-use namespace::{LB_CTL, Namespace, kill, until};
-use std::{
-    io::{BufRead as _, BufReader},
-    process::Stdio,
-    thread::sleep,
-    time::Duration,
-};
+use namespace::{LB_CTL, Namespace, until};
+use std::{process::Stdio, thread::sleep, time::Duration};
 
 #[test]
 fn a_load_stays_until_unload_leaves_nothing() {
@@ -258,44 +253,6 @@ fn upgrades_lose_no_packet_and_keep_the_counters() {
 }
 
 #[test]
-fn a_trace_prints_decisions_and_puts_the_program_back() {
-    let namespace = Namespace::new();
-    namespace.ok("load lan0 --max-connections 1000");
-    let before = namespace.attached_id();
-
-    let mut trace = namespace.command(LB_CTL, &["trace"]).stdout(Stdio::piped()).spawn().unwrap();
-    until("the traced program", || namespace.status()["trace"] == "on");
-    let error = namespace.fails(1, "trace");
-    assert!(error.contains("is running already"), "{error}");
-    namespace.flood(3).wait().unwrap();
-    let mut lines = BufReader::new(trace.stdout.take().unwrap());
-    let mut line = String::new();
-    lines.read_line(&mut line).unwrap();
-    assert!(!line.is_empty());
-    kill("-INT", trace.id());
-    assert!(trace.wait().unwrap().success());
-    assert_eq!(namespace.status()["trace"], "off");
-    assert_eq!(namespace.attached_id(), before);
-
-    // As with `| head -1`: the next line has no reader, and that is an end like any other.
-    let mut unread = namespace.command(LB_CTL, &["trace"]).stdout(Stdio::piped()).spawn().unwrap();
-    until("the traced program", || namespace.status()["trace"] == "on");
-    drop(unread.stdout.take());
-    namespace.flood(3).wait().unwrap();
-    assert!(unread.wait().unwrap().success());
-    assert_eq!(namespace.status()["trace"], "off");
-    assert_eq!(namespace.attached_id(), before);
-
-    let mut killed = namespace.command(LB_CTL, &["trace"]).stdout(Stdio::null()).spawn().unwrap();
-    until("the traced program", || namespace.status()["trace"] == "on");
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    assert_eq!(namespace.status()["trace"], "abandoned");
-    namespace.ok("upgrade");
-    assert_eq!(namespace.status()["trace"], "off");
-}
-
-#[test]
 fn a_lost_interface_is_reported() {
     let namespace = Namespace::new();
     namespace.ok("load lan1 --max-connections 1000");
@@ -333,15 +290,6 @@ fn nothing_runs_after_a_load() {
     sleep(Duration::from_millis(100));
     let inside = namespace::run("ip", &["netns", "pids", &namespace.name]);
     assert_eq!(inside.trim(), "");
-}
-
-impl Namespace {
-    /// The id of the program on `lan0`.
-    fn attached_id(&self) -> String {
-        let link = namespace::run("ip", &["-n", &self.name, "link", "show", "lan0"]);
-        let at = link.find("prog/xdp id ").expect("a program");
-        link[at..].split_whitespace().nth(2).unwrap().to_owned()
-    }
 }
 
 /// What a command that succeeds says on the side.
