@@ -24,26 +24,35 @@ const PASSING: [&str; 12] = [
     "BPF_PROG_QUERY",
 ];
 
+/// So do calls that fail, netlink's requests that only read, and what is printed.
 fn is_passing(call: &str) -> bool {
     PASSING.iter().any(|command| call.starts_with(&format!("{command},")))
+        || call.contains(" = -1 E")
+        || ["=nlctrl,", "=netdev,", "=RTM_GET"].iter().any(|kind| call.contains(&format!("nlmsg_type{kind}")))
+        || ["1, ", "2, "].iter().any(|output| call.starts_with(output))
 }
 
-/// What is done to the files of maps is the same for every kind of program.
+/// What is done to the file of one map is done to those of all: some stand for them.
+fn is_passing_or_as_another(call: &str) -> bool {
+    is_passing(call) || map(call).is_some_and(|map| !map.starts_with(['C', 'S']))
+}
+
+/// Nor is it another thing for every kind of program.
 fn is_passing_or_a_map_s(call: &str) -> bool {
-    is_passing(call) || names_map(call)
+    is_passing(call) || map(call).is_some()
 }
 
-/// Whether a call names the file of a map: those alone have names in capitals.
-fn names_map(call: &str) -> bool {
-    let path = call.split('"').nth(1).unwrap_or_default();
-    let name = path.rsplit('/').next().unwrap_or_default();
-    !name.is_empty() && name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_')
+/// The map whose file a call names: those files alone have names in capitals.
+fn map(call: &str) -> Option<&str> {
+    let name = call.split('"').nth(1)?.rsplit('/').next()?;
+    let is_map = !name.is_empty() && name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_');
+    is_map.then_some(name)
 }
 
 /// A kind of program: how it is asked for, how many there are, and the calls at which nobody is killed.
 type Kind = (&'static str, fn(&Namespace) -> usize, fn(&str) -> bool);
 
-const XDP: Kind = ("xdp", Namespace::attached, is_passing);
+const XDP: Kind = ("xdp", Namespace::attached, is_passing_or_as_another);
 /// tc has two ways to hold one: links, and filters.
 const TC: Kind = ("tc", Namespace::attached_by_tc, is_passing_or_a_map_s);
 const FILTER: Kind = ("clsact", Namespace::attached_by_tc, is_passing_or_a_map_s);
@@ -99,7 +108,7 @@ fn killed_load((hook, attached, is_passing): Kind) {
         },
     );
     println!("{hook}: {steps} steps, {complete} complete");
-    assert!(steps > if hook == "xdp" { 50 } else { 20 });
+    assert!(steps > if hook == "xdp" { 30 } else { 20 });
 }
 
 #[test]
