@@ -54,14 +54,21 @@ impl Balancer {
             }
             Self::Schedulers => {
                 for (port, (scheduler, backends)) in (1000..).zip(schedulers()) {
-                    service(&mut lines, &format!("10.9.0.1:{port}"), scheduler, (0..backends).map(backend));
+                    // At a port of its own: else all would have the same replies, of the same clients.
+                    let backends = (0..backends).map(|number| backend(number, port));
+                    service(&mut lines, &format!("10.9.0.1:{port}"), scheduler, backends);
                 }
             }
         }
         if self == Self::Services {
             for number in 0..9_996 {
                 let name = format!("10.100.{}.{}:80", number >> 8, number & 255);
-                service(&mut lines, &name, "wlc", (4 * number..4 * number + 4).map(backend));
+                service(
+                    &mut lines,
+                    &name,
+                    "wlc",
+                    (4 * number..4 * number + 4).map(|number| backend(number, 80)),
+                );
             }
         }
         lines
@@ -80,8 +87,8 @@ impl Balancer {
     }
 }
 
-fn backend(number: u32) -> String {
-    format!("172.16.{}.{}:80", number >> 8, number & 255)
+fn backend(number: u32, port: u16) -> String {
+    format!("172.16.{}.{}:{port}", number >> 8, number & 255)
 }
 
 /// A line for each service and backend, as `ipvsadm-restore` reads them.
