@@ -59,7 +59,7 @@ fn try_accept<F: Frame, T: Steps>(frame: &mut F, tables: &T, packet: &mut Packet
     {
         heard::copy(hop, &mut connection.to_backend);
         if hop.exit != exit::KERNEL
-            && let Some(outcome) = plain::forward(frame, tables, packet, tracked)
+            && let Some(outcome) = plain::forward(frame, tables, packet, connection, Direction::Forward)
         {
             return Some(Next::End(outcome));
         }

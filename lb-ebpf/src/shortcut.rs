@@ -170,10 +170,10 @@ fn forward<F: Frame, T: Tables>(
     settings: &Settings,
     packet: &Packet,
 ) -> Option<Next> {
-    let hash = index::hash(&packet.flow, settings);
     if packet.tcp_flags & (SYN | ACK) == SYN {
-        return first(tables, settings, packet, hash);
+        return first(tables, settings, packet);
     }
+    let hash = index::hash(&packet.flow, settings);
     // A hint at what is not there yet would be one cache line more to wait for.
     let mut hints =
         if packet.tcp_flags & SYN == 0 { tables.hints(hash as u32 & settings.hint_mask) } else { None };
@@ -182,7 +182,11 @@ fn forward<F: Frame, T: Tables>(
         Some(found) => found,
         None => {
             let Some(found) = index::find(tables, &packet.flow, hash) else {
-                return foreign(tables, settings, packet);
+                let (next, service) = foreign(tables, settings, packet);
+                if next == OPENS {
+                    *tables.packet()? = Packet { service, ..*packet };
+                }
+                return next;
             };
             if let Some(hints) = &mut hints {
                 index::remember(hints, hash, &found);
@@ -267,46 +271,51 @@ fn standing<F: Frame, T: Tables>(
 /// A client's first packet, as a rule. Where it does no harm to choose a backend in vain, the index is only looked
 /// into afterwards, so that there is but one wait for both buckets of a new connection.
 #[inline(always)]
-fn first<T: Tables>(tables: &T, settings: &Settings, packet: &Packet, hash: u64) -> Option<Next> {
-    let mut next = foreign(tables, settings, packet);
-    if next == Some(Next::Stage(Stage::Open))
-        && let Some(opening) = tables.packet()
-        && let Some(service) = tables.record(opening.service)
+fn first<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Option<Next> {
+    let (mut next, position) = foreign(tables, settings, packet);
+    let mut bits = packet.bits;
+    if next == OPENS
+        && let Some(service) = tables.record(position)
     {
         if accept::takes(settings, service, packet) {
             next = Some(Next::Stage(Stage::Accept));
         }
         if schedule::is_without_trace(service) {
-            opening.bits |= bits::UNSOUGHT;
-            return next;
+            bits |= bits::UNSOUGHT;
         }
     }
-    match index::find(tables, &packet.flow, hash) {
-        Some(_) => None,
-        None => next,
-    }
-}
-
-/// A packet without a connection: most often it is none of ours, or opens one.
-#[inline(always)]
-fn foreign<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> Option<Next> {
-    if settings.sysctl(Sysctl::NatIcmpSend) != 0 {
+    if bits & bits::UNSOUGHT == 0
+        && index::find(tables, &packet.flow, index::hash(&packet.flow, settings)).is_some()
+    {
         return None;
     }
+    if let Some(Next::Stage(_)) = next {
+        *tables.packet()? = Packet { service: position, bits, ..*packet };
+    }
+    next
+}
+
+/// What [`foreign`] says of a packet that may open a connection.
+const OPENS: Option<Next> = Some(Next::Stage(Stage::Open));
+
+/// What becomes of a packet without a connection: most often it is none of ours, or opens one. Then the second number
+/// is the place of the service's record.
+#[inline(always)]
+fn foreign<T: Tables>(tables: &T, settings: &Settings, packet: &Packet) -> (Option<Next>, u32) {
+    if settings.sysctl(Sysctl::NatIcmpSend) != 0 {
+        return (None, 0);
+    }
     if !may_open(settings, packet) {
-        return Some(Next::End(Outcome::of(Reason::MidStream)));
+        return (Some(Next::End(Outcome::of(Reason::MidStream))), 0);
     }
     // A firewall mark may make it a service's, whatever its port.
     if packet.mark != 0 || settings.marks() != 0 {
-        return None;
+        return (None, 0);
     }
     match remembered(tables, settings, &key(&packet.flow)) {
-        Some(service) => {
-            *tables.packet()? = Packet { service, ..*packet };
-            Some(Next::Stage(Stage::Open))
-        }
+        Some(service) => (OPENS, service),
         // As may a service for more ports than one.
-        None if settings.catch_all != 0 => None,
-        None => Some(Next::End(Outcome::of(Reason::NotBalanced))),
+        None if settings.catch_all != 0 => (None, 0),
+        None => (Some(Next::End(Outcome::of(Reason::NotBalanced))), 0),
     }
 }

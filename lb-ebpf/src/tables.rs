@@ -325,7 +325,7 @@ pub trait Steps: Tables + Sized {
     /// [`plain::forward`].
     #[inline(always)]
     fn forward_plain<F: Frame>(&self, frame: &mut F, packet: &Packet, tracked: Tracked) -> Option<Outcome> {
-        plain::forward(frame, self, packet, tracked)
+        plain::forward(frame, self, packet, self.connection(tracked.slot)?, tracked.direction)
     }
 
     /// [`crc32c::update`].

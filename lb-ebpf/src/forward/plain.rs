@@ -4,12 +4,11 @@
 use super::{nat, partial};
 use crate::{
     Frame, Outcome, Tables,
-    connection::Tracked,
     nexthop,
     packet::{Flow, Packet, bits},
     wire::{ethernet, ipv4},
 };
-use lb_common::{address::Address, protocol};
+use lb_common::{address::Address, bucket::Direction, connection::Connection, protocol};
 
 /// Where the packet begins.
 pub const NETWORK: usize = ethernet::LENGTH;
@@ -33,12 +32,12 @@ pub fn forward<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     packet: &Packet,
-    tracked: Tracked,
+    connection: &mut Connection,
+    direction: Direction,
 ) -> Option<Outcome> {
     let packet = known(packet);
-    let connection = tables.connection(tracked.slot)?;
-    let after = nat::after(tables, connection, &packet.flow, tracked.direction);
-    let hop = nexthop::hop(connection, tracked.direction);
+    let after = nat::after(tables, connection, &packet.flow, direction);
+    let hop = nexthop::hop(connection, direction);
     if !nexthop::fits(frame, &packet, hop) {
         return None;
     }

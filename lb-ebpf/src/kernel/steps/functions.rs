@@ -8,7 +8,7 @@ use crate::{
 use core::{hint::black_box, ptr::null_mut};
 use lb_common::{scheduler::NO_BACKEND, service::Service};
 use lb_ebpf::{
-    Reason, accept,
+    Reason, Tables as _, accept,
     answer::{self, Answer},
     arrival,
     checksum::crc32c,
@@ -220,8 +220,9 @@ pub unsafe extern "C" fn lb_forward(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_forward_plain(context: *mut Context, packet: *const Packet, code: u32) -> u64 {
     let Some(packet) = (unsafe { packet.as_ref() }) else { return Reason::Raced as u64 };
-    let frame = &mut Buffer::of(context);
-    plain::forward(frame, &UNROUTED, packet, Tracked::from_code(code)).map_or(LEFT, pack)
+    let Tracked { slot, direction } = Tracked::from_code(code);
+    let Some(connection) = UNROUTED.connection(slot) else { return LEFT };
+    plain::forward(&mut Buffer::of(context), &UNROUTED, packet, connection, direction).map_or(LEFT, pack)
 }
 
 #[inline(never)]
