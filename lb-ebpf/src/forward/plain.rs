@@ -3,8 +3,7 @@
 
 use super::{nat, partial};
 use crate::{
-    Frame, Outcome, Tables,
-    nexthop,
+    Frame, Outcome, Tables, nexthop,
     packet::{Flow, Packet, bits},
     wire::{ethernet, ipv4},
 };
