@@ -17,6 +17,13 @@ pub fn fold(sum: u64) -> u16 {
     (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
+/// Whether a sum, which is not 0, folds to so much. Folding keeps what is left by 65,535, and makes 65,535 of nothing
+/// left; to ask for that is a product and a comparison.
+#[inline(always)]
+pub const fn is_fold(sum: u64, folded: u16) -> bool {
+    folded != 0 && (sum + (!folded) as u64).is_multiple_of(0xffff)
+}
+
 /// RFC 768: a UDP checksum of zero is sent as ffff, because 0 says that there is none.
 #[inline(always)]
 pub const fn of_udp(checksum: u16) -> u16 {
@@ -105,6 +112,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn it_is_told_whether_a_sum_folds_to_a_number(sum in 1u64..1 << 36, other: u16) {
+            for sum in [sum, sum / 0xffff * 0xffff + 0xffff] {
+                prop_assert!(is_fold(sum, fold(sum)));
+                prop_assert_eq!(is_fold(sum, other), fold(sum) == other);
+                prop_assert!(!is_fold(sum, 0));
+            }
+        }
+
         #[test]
         fn an_update_equals_a_new_sum(mut words: [u32; 9], at in 0usize..9, new: u32) {
             let sum = |words: &[u32; 9]| fold(words.iter().map(|&word| u64::from(word)).sum());

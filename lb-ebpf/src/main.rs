@@ -16,7 +16,12 @@ mod shell;
 #[cfg(target_arch = "bpf")]
 mod program {
     use crate::kernel::{begin, frame::Buffer, globals, maps, sweep, tables::Maps, trace};
-    use aya_ebpf::{bindings::xdp_action::*, helpers::bpf_redirect, macros::xdp, programs::XdpContext};
+    use aya_ebpf::{
+        bindings::xdp_action::*,
+        helpers::{bpf_redirect, bpf_redirect_map},
+        macros::xdp,
+        programs::XdpContext,
+    };
     use lb_common::{adoption::Adoption, reason::Verdict, stage::Stage};
     use lb_ebpf::{Frame as _, Next, Outcome, Reason, Tables as _, adoption};
 
@@ -96,6 +101,11 @@ mod program {
     /// Counts a packet, and turns the reason into an action.
     #[inline(always)]
     fn settle(maps: &Maps, outcome: Outcome) -> u32 {
+        // Most packets: first, so that those which are known to be such need not be asked what they are.
+        if outcome.reason == Reason::Redirected {
+            maps.count(Reason::Redirected);
+            return redirect(outcome.detail);
+        }
         maps.count(outcome.reason);
         action(outcome)
     }
@@ -114,10 +124,12 @@ mod program {
     /// interface by its index.
     #[inline(always)]
     fn redirect(interface: u32) -> u32 {
-        match maps::EXITS.redirect(interface, 0) {
-            Ok(action) => action,
-            // SAFETY: takes any number.
-            Err(_) => unsafe { bpf_redirect(interface, 0) as u32 },
+        // SAFETY: both take any number.
+        unsafe {
+            match bpf_redirect_map((&raw const maps::EXITS).cast_mut().cast(), interface.into(), 0) as u32 {
+                XDP_REDIRECT => XDP_REDIRECT,
+                _ => bpf_redirect(interface, 0) as u32,
+            }
         }
     }
 

@@ -18,11 +18,11 @@ use crate::{
     packet::Packet,
     snat,
     wire::{
-        ethernet::Ethernet,
         tcp::{Tcp, flags::ACK},
         udp::Udp,
     },
 };
+use core::mem::offset_of;
 use lb_common::{
     address::Address,
     backend::method,
@@ -261,15 +261,17 @@ fn exit_of<F: Frame>(frame: &F, interface: u32, flags: u32) -> u8 {
     }
 }
 
-/// Puts the next hop's addresses into the frame.
+/// Puts the next hop's addresses into the frame, which begins with them: twelve bytes, as they lie in the hop.
 #[inline(always)]
 pub fn address_frame<F: Frame>(frame: &mut F, hop: &NextHop) -> Result<(), Reason> {
-    let header: Ethernet = frame.load(0).ok_or(Reason::RewriteFailed)?;
-    frame.store_even(
-        0,
-        Ethernet { destination: words(hop.destination), source: words(hop.source), kind: header.kind },
-    )
+    const FIRST: usize = offset_of!(NextHop, destination);
+    let longs: &[u64; size_of::<NextHop>() / 8] = bytemuck::cast_ref(hop);
+    let words: &[u32; size_of::<NextHop>() / 4] = bytemuck::cast_ref(hop);
+    frame.store_even(0, longs[FIRST / 8])?;
+    frame.store_even(8, words[(FIRST + 8) / 4])
 }
+
+const _: () = assert!(offset_of!(NextHop, source) == offset_of!(NextHop, destination) + 6);
 
 #[inline(always)]
 fn words(mac: [u8; 6]) -> [u16; 3] {

@@ -36,7 +36,7 @@ pub fn is_bare<F: Frame>(frame: &F, packet: &Packet) -> Result<bool, Reason> {
         return Ok(false);
     }
     let present: u16 = frame.load(place(packet)).ok_or(Reason::RewriteFailed)?;
-    Ok(present == checksum::fold(pseudo_header(packet, &packet.flow)))
+    Ok(checksum::is_fold(pseudo_header(packet, &packet.flow), present))
 }
 
 /// Whether the CRC of an SCTP packet is left open. XDP does not complete it: the kernel has to send the
