@@ -68,10 +68,11 @@ impl Balancer {
             lab.client.run(["ethtool", "-K", "eth0", "gro", "on"])?;
             lab.switch.run(["ethtool", "-K", "balancer", "gro", "on"])?;
         }
-        if matches!(self, Self::Haproxy | Self::NginxStream) {
-            // As whoever runs a proxy does: else most of its time goes into the search for a free port.
-            lab.balancer.sysctl("net/ipv4/ip_local_port_range", "1024 65535")?;
-            lab.balancer.sysctl("net/ipv4/tcp_tw_reuse", "1")?;
+        // As whoever runs a proxy or a load generator does: else most of their time goes into the search for a free port.
+        // Behind a proxy it is often the client that closes first, whose port rests then.
+        for end in [&lab.client, &lab.balancer] {
+            end.sysctl("net/ipv4/ip_local_port_range", "1024 65535")?;
+            end.sysctl("net/ipv4/tcp_tw_reuse", "1")?;
         }
         match self {
             Self::Routing => Ok(vec![]),
