@@ -64,10 +64,12 @@ impl Clients {
 /// while, or of a port, a client is refused, and comes again. How often that was.
 fn open(kernel: &mut Kernel, clients: &mut Clients, count: u32, kind: Option<usize>, fine: Reason) -> u64 {
     let before = kernel.reasons();
+    let mut refused = 0;
     for _ in 0..count {
         let frame = clients.next(kind);
         let end = Instant::now() + PATIENCE;
         while kernel.run(frame, OUTSIDE).0 == Action::Drop {
+            refused += 1;
             assert!(Instant::now() < end, "nothing becomes free: {:?}", kernel.reasons());
             sleep(Duration::from_millis(100));
         }
@@ -78,7 +80,8 @@ fn open(kernel: &mut Kernel, clients: &mut Clients, count: u32, kind: Option<usi
         |reason: &&Reason| **reason == fine || matches!(reason.verdict(), Verdict::Forward | Verdict::Kernel);
     let opened: u64 = Reason::ALL.iter().filter(sent).map(|reason| of(*reason)).sum();
     assert_eq!(opened, u64::from(count), "{after:?}");
-    of(Reason::TableFull) + of(Reason::PortsTaken)
+    assert_eq!(of(Reason::TableFull) + of(Reason::PortsTaken), refused, "{after:?}");
+    refused
 }
 
 /// Sends the first packets of so many connections for which there is no port.
